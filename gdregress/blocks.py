@@ -1,0 +1,100 @@
+"""Runs of rows over arrays, memory maps and sparse matrices, and the one reduction over them.
+
+Block boundaries and the order of the fold depend on the shape alone, never on the number of
+workers, so one thread, two threads and a memory map give the same bits.
+"""
+
+import numpy as np
+from scipy import sparse
+
+from .kernels import Block
+from .threads import fold
+
+__all__ = ["RowBlocks"]
+
+# A block is read from memory once for X theta and again, from cache, for X^T r.
+_BLOCK_BYTES = 2**20
+# Rows enough that the cost of a call is small beside that of its arithmetic.
+_MIN_BLOCK_ROWS = 32
+# A reduction hands out this many runs of blocks; each run sums its own blocks first.
+_N_RUNS = 32
+
+
+class RowBlocks:
+    """The rows of X, y and the weights, in blocks of float64 that fit the cache.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Any real dtype, strides and memory; never copied as a whole.
+    y : ndarray of shape (n_samples, n_columns) or None
+    sample_weight : ndarray of shape (n_samples,) or None
+        Already times the class weights; None means ones.
+    workers : int
+        Number of threads of a reduction.
+    """
+
+    def __init__(self, X, y=None, sample_weight=None, workers=1, *, block_bytes=None):
+        self.X = X if sparse.issparse(X) else np.asarray(X)
+        self.y = y
+        self.sample_weight = sample_weight
+        self.workers = workers
+        self.n_samples, self.n_features = X.shape
+        self.is_sparse = sparse.issparse(X)
+        block_bytes = _BLOCK_BYTES if block_bytes is None else block_bytes
+        per_row = X.nnz // max(1, X.shape[0]) * 12 + 8 if self.is_sparse else 8 * X.shape[1]
+        if self.is_sparse:  # slicing a sparse matrix costs as much as a million additions
+            block_bytes *= 16
+        self.block_rows = max(_MIN_BLOCK_ROWS, block_bytes // max(1, per_row))
+
+    @property
+    def total_weight(self):
+        """``S = sum_i s_i``."""
+        if self.sample_weight is None:
+            return float(self.n_samples)
+        return float(np.sum(self.sample_weight))
+
+    def block(self, rows):
+        """The block of a slice or an index array of rows."""
+        everything = isinstance(rows, slice) and rows == slice(0, self.n_samples)
+        X = self.X if everything else self.X[rows]
+        if X.dtype != np.float64:
+            X = X.astype(np.float64)
+        y = None if self.y is None else self.y[rows]
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Block(X, y, weight)
+
+    def reduce(self, kernel, *args):
+        """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers."""
+        n_blocks = -(-self.n_samples // self.block_rows)
+        n_runs = min(n_blocks, _N_RUNS)
+
+        def run(number):
+            with np.errstate(all="ignore"):  # per thread; the objective looks at the result
+                total = None
+                for b in range(number * n_blocks // n_runs, (number + 1) * n_blocks // n_runs):
+                    rows = slice(b * self.block_rows, min((b + 1) * self.block_rows, self.n_samples))
+                    part = kernel(self.block(rows), *args)
+                    total = part if total is None else kernel.combine(total, part)
+                return total
+
+        return fold(run, n_runs, kernel.combine, self.workers)
+
+    def batches(self, generator, batch_size):
+        """The mini-batches of one epoch, in an order drawn from `generator`.
+
+        Rows are gathered in chunks of about a block, and sliced from there: the cost of
+        gathering is paid once per chunk, not once per batch.
+        """
+        order = generator.permutation(self.n_samples)
+        chunk_rows = max(1, self.block_rows // batch_size) * batch_size
+        for begin in range(0, self.n_samples, chunk_rows):
+            chunk = self.block(order[begin : begin + chunk_rows])
+            for first in range(0, chunk.X.shape[0], batch_size):
+                rows = slice(first, first + batch_size)
+                yield Block(*(None if part is None else part[rows] for part in chunk))
+
+    def sample(self, n_rows):
+        """About `n_rows` evenly spaced rows as float64, and their weights."""
+        step = max(1, self.n_samples // n_rows)
+        return self.block(slice(None, None, step))

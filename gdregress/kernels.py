@@ -1,0 +1,319 @@
+"""What one block of rows contributes to a sum over all rows.
+
+A kernel is called with a :class:`Block` and the arguments of the reduction and returns an array
+or a tuple of arrays; ``combine`` adds two such results (or, for the R factor, merges them). It
+may write into its first argument. Kernels are pure and picklable; they know nothing of threads,
+files, means (the division by S is the objective's) or penalties.
+
+Shapes: ``theta`` is (n_features + 1, n_models, n_outputs), the intercept last; gradients have the
+shape of theta. Everything is accumulated in float64.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg, sparse
+
+__all__ = [
+    "Block",
+    "ColumnRange",
+    "ColumnSquares",
+    "Hessian",
+    "HessianProduct",
+    "LossGradient",
+    "LossValue",
+    "Moments",
+    "RFactor",
+    "linear_predictor",
+    "transpose_product",
+]
+
+
+class Block(NamedTuple):
+    """A run of rows: X (n, p) float64 or CSR, y (n, n_columns) or None, weights (n,) or None."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+
+
+def _product(X, columns):
+    """``X @ columns`` for 2-D columns; ``np.dot`` releases the GIL where ``@`` may not."""
+    if sparse.issparse(X):
+        return X @ columns
+    if columns.shape[1] == 1:
+        return np.dot(X, columns[:, 0])[:, None]
+    return np.dot(X, columns)
+
+
+def linear_predictor(X, theta):
+    """``z = X W + b``, shape (n, n_models, n_outputs): the design with its column of ones."""
+    n_models, n_outputs = theta.shape[1:]
+    z = _product(X, theta[:-1].reshape(-1, n_models * n_outputs))
+    z += theta[-1].reshape(1, -1)
+    return z.reshape(-1, n_models, n_outputs)
+
+
+def transpose_product(X, r):
+    """``[X 1]^T r``, shape (p + 1, n_models, n_outputs), of row quantities r."""
+    flat = r.reshape(len(r), -1)
+    out = np.empty((X.shape[1] + 1, flat.shape[1]))
+    out[:-1] = _product(X.T, flat)
+    out[-1] = flat.sum(axis=0)
+    return out.reshape(-1, *r.shape[1:])
+
+
+def _gram(Z):
+    """``Z^T Z``; dense BLAS sees one operand twice and computes one triangle (syrk)."""
+    if sparse.issparse(Z):
+        return (Z.T @ Z).toarray()
+    return np.dot(Z.T, Z)
+
+
+def _weighted_rows(X, weight):
+    """Rows times the square root of their weight: ``Z^T Z = X^T diag(weight) X``."""
+    if weight is None:
+        return X
+    root = np.sqrt(weight)[:, None]
+    return X.multiply(root).tocsr() if sparse.issparse(X) else X * root
+
+
+def _bordered_gram(X, weight):
+    """``[X 1]^T diag(weight) [X 1]``, shape (p + 1, p + 1); `weight` None means ones."""
+    n_samples, n_features = X.shape
+    out = np.empty((n_features + 1, n_features + 1))
+    out[:-1, :-1] = _gram(_weighted_rows(X, weight))
+    weight = np.ones(n_samples) if weight is None else weight
+    out[-1, :-1] = out[:-1, -1] = _product(X.T, weight[:, None])[:, 0]
+    out[-1, -1] = weight.sum()
+    return out
+
+
+def _weigh(rows, sample_weight):
+    """Row quantities times their weight (rows on the first axis); no weights, no copy."""
+    if sample_weight is None:
+        return rows
+    return rows * sample_weight.reshape(-1, *(1,) * (rows.ndim - 1))
+
+
+class _Sum:
+    """Kernels whose contributions add."""
+
+    @staticmethod
+    def combine(total, part):
+        if isinstance(total, tuple):
+            for t, p in zip(total, part, strict=True):
+                t += p
+        else:
+            total += part
+        return total
+
+
+class LossValue(_Sum):
+    """``sum_i s_i loss(y_i, z_i)`` of each model, shape (n_models,)."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        z = linear_predictor(self.frame.shifted(block.X), _on_original_scale(theta, self.frame))
+        return _weigh(self.loss.value(block.y, z), block.sample_weight).sum(axis=0)
+
+
+class LossGradient(_Sum):
+    """``sum_i s_i loss(y_i, z_i)`` and its gradient ``[X 1]^T (s (yhat - y))``."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))
+        value, residual = self.loss.value_and_gradient(block.y, z)
+        gradient = transpose_product(X, _weigh(residual, block.sample_weight))
+        if self.frame.is_scaled:
+            gradient[:-1] /= self.frame.scale[:, None, None]
+        return _weigh(value, block.sample_weight).sum(axis=0), gradient
+
+
+def _on_original_scale(theta, frame):
+    """theta of the frame for rows that are shifted but not scaled."""
+    if not frame.is_scaled:
+        return theta
+    out = theta.copy()
+    out[:-1] /= frame.scale[:, None, None]
+    return out
+
+
+class Moments(_Sum):
+    """Second moments of the rows ``[x~ 1]`` and ``y - y_shift``.
+
+    Returns the Gram matrix ``[X~ 1]^T diag(s) [X~ 1]`` (p + 1, p + 1), the cross moments
+    ``[X~ 1]^T diag(s) (y - y_shift)`` (p + 1, n_outputs), and the sums of squares of
+    ``y - y_shift`` (n_outputs,). A block without y gives the Gram matrix alone.
+    """
+
+    def __init__(self, frame, y_shift=None):
+        self.frame, self.y_shift = frame, y_shift
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        gram = _bordered_gram(X, block.sample_weight)
+        if self.y_shift is None:
+            return gram
+        y = block.y - self.y_shift
+        weighted = _weigh(y, block.sample_weight)
+        return gram, transpose_product(X, weighted), np.einsum("nk,nk->k", weighted, y)
+
+
+class Hessian(_Sum):
+    """``sum_i s_i (d^2 loss / dz^2) kron x_i x_i^T`` at theta, of one model.
+
+    Shape (q, q), q = (n_features + 1) n_outputs, in the order of ``theta.ravel()``.
+    """
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        X = self.frame.rows(block.X)
+        z = linear_predictor(X, theta)[:, 0, :]
+        n_outputs = z.shape[1]
+        if hasattr(self.loss, "curvature"):  # outputs do not interact
+            blocks = [
+                _bordered_gram(X, _weigh(self.loss.curvature(z[:, k]), block.sample_weight))
+                for k in range(n_outputs)
+            ]
+            return blocks[0] if n_outputs == 1 else _interleave(blocks)
+        return self._softmax(X, self.loss.probabilities(z), block.sample_weight)
+
+    @staticmethod
+    def _softmax(X, p, sample_weight):
+        """``diag(p) - p p^T`` couples the classes: X^T diag(s (p_k [k = l] - p_k p_l)) X."""
+        n_outputs = p.shape[1]
+        root = np.ones(len(p)) if sample_weight is None else np.sqrt(sample_weight)
+        design = _bordered(X)
+        n_columns = design.shape[1]
+        scaled = p * root[:, None]
+        if sparse.issparse(design):
+            stacked = sparse.hstack([design.multiply(c[:, None]) for c in scaled.T]).tocsr()
+        else:
+            stacked = (scaled[:, :, None] * design[:, None, :]).reshape(len(p), -1)
+        hessian = -_gram(stacked).reshape(n_outputs, n_columns, n_outputs, n_columns)
+        for k in range(n_outputs):
+            hessian[k, :, k, :] += _gram(_weighted_rows(design, p[:, k] * root**2))
+        size = n_outputs * n_columns
+        return np.ascontiguousarray(hessian.transpose(1, 0, 3, 2)).reshape(size, size)
+
+
+def _bordered(X):
+    """``[X 1]`` of one block."""
+    ones = np.ones((X.shape[0], 1))
+    return sparse.hstack([X, ones]).tocsr() if sparse.issparse(X) else np.hstack([X, ones])
+
+
+def _interleave(blocks):
+    """Block-diagonal matrix over the outputs, in the order of ``theta.ravel()``."""
+    n_outputs, size = len(blocks), len(blocks[0])
+    out = np.zeros((size, n_outputs, size, n_outputs))
+    for k, block in enumerate(blocks):
+        out[:, k, :, k] = block
+    return out.reshape(size * n_outputs, size * n_outputs)
+
+
+class HessianProduct(_Sum):
+    """The Hessian at theta times directions: one pass, never a p x p matrix.
+
+    `direction` has the shape of theta with any number of models; theta has one.
+    """
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta, direction):
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))
+        dz = linear_predictor(X, _on_original_scale(direction, self.frame))
+        if hasattr(self.loss, "curvature"):
+            curved = self.loss.curvature(z) * dz
+        else:
+            p = self.loss.probabilities(z[:, 0, :])[:, None, :]
+            curved = p * (dz - np.einsum("nmk,nmk->nm", p + 0.0 * dz, dz)[:, :, None])
+        product = transpose_product(X, _weigh(curved, block.sample_weight))
+        if self.frame.is_scaled:
+            product[:-1] /= self.frame.scale[:, None, None]
+        return product
+
+
+class RFactor:
+    """The R factor of ``diag(sqrt(s)) [1 X~ y]`` by blocked Householder QR.
+
+    Associative: the R factor of two stacked R factors is the R factor of all their rows
+    (Golub & Van Loan, Matrix Computations, 4th ed., section 5.3.7; "tall skinny QR").
+    The leading column of ones centres the rest: rows 1..p of R belong to the centred design.
+    """
+
+    def __init__(self, frame, y_shift, fit_intercept=True):
+        self.frame, self.y_shift, self.fit_intercept = frame, y_shift, fit_intercept
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        first = np.full((X.shape[0], 1), 1.0 if self.fit_intercept else 0.0)
+        rows = np.hstack([first, X, block.y - self.y_shift])
+        return _triangle(_weighted_rows(rows, block.sample_weight))
+
+    @staticmethod
+    def combine(total, part):
+        return _triangle(np.vstack([total, part]))
+
+
+def _triangle(rows):
+    """R of the QR factorisation, padded with zero rows to a square."""
+    n_rows, n_columns = rows.shape
+    if n_rows < n_columns:
+        rows = np.vstack([rows, np.zeros((n_columns - n_rows, n_columns))])
+    (triangle,) = linalg.qr(rows, mode="r", check_finite=False)
+    return triangle[:n_columns]
+
+
+class ColumnSquares(_Sum):
+    """``sum_i s_i x_ij^2`` of every column, the column of ones last, and nothing else."""
+
+    def __call__(self, block):
+        weight = np.ones(block.X.shape[0]) if block.sample_weight is None else block.sample_weight
+        squares = block.X.power(2) if sparse.issparse(block.X) else block.X * block.X
+        return np.append(_product(squares.T, weight[:, None])[:, 0], weight.sum())
+
+
+class ColumnRange:
+    """Smallest and largest value of every column, shape (2, n_features)."""
+
+    def __call__(self, block):
+        X = block.X
+        if sparse.issparse(X):
+            return np.vstack([X.min(axis=0).toarray(), X.max(axis=0).toarray()])
+        return np.vstack([X.min(axis=0), X.max(axis=0)])
+
+    @staticmethod
+    def combine(total, part):
+        return np.vstack([np.minimum(total[0], part[0]), np.maximum(total[1], part[1])])
+
+
+class LargestRow(_Sum):
+    """``max_i s_i |[x_i 1]|^2``: the smoothness of the worst single row."""
+
+    def __init__(self, fit_intercept):
+        self.fit_intercept = fit_intercept
+
+    def __call__(self, block):
+        X = block.X
+        norms = (
+            np.asarray(X.power(2).sum(axis=1)).ravel()
+            if sparse.issparse(X)
+            else np.einsum("ij,ij->i", X, X)
+        )
+        return np.max(_weigh(norms + float(self.fit_intercept), block.sample_weight), keepdims=True)
+
+    @staticmethod
+    def combine(total, part):
+        return np.maximum(total, part)

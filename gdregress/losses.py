@@ -1,0 +1,128 @@
+"""Pointwise losses in the linear predictor.
+
+The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K`` outputs:
+
+``y`` : array of shape (n, K) for squares and the sigmoid, (n, 1) class codes for softmax
+    The target of a row, the same for every model.
+``z`` : float64 array of shape (n, M, K)
+    The linear predictor ``z_i = W^T x_i + b``; losses act on its trailing axis.
+``value(y, z)`` : shape (n, M)
+    ``loss(y_i, z_i)``, finite for every finite ``z``.
+``value_and_gradient(y, z)`` : shapes (n, M) and (n, M, K)
+    The same value, and ``d loss / d z``: in all three cases the prediction minus the target.
+``curvature_bound`` : float
+    A number ``c`` with ``d^2 loss / d z^2 <= c I`` for every ``z``.
+
+Weights, means and penalties are the objective's: a loss knows nothing of them.
+"""
+
+import numpy as np
+from scipy.special import expit, log_expit, logsumexp, softmax
+
+__all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
+
+
+class SquaredLoss:
+    """``loss(y, z) = 1/2 (z - y)^2``, summed over the targets.
+
+    Gradient ``z - y``, curvature 1: the Hessian does not depend on ``z``, so the objective is
+    quadratic and the moments of the data are sufficient for it.
+    """
+
+    curvature_bound = 1.0
+    is_quadratic = True
+
+    def value(self, y, z):
+        residual = z - y[:, None, :]
+        return 0.5 * np.einsum("nmk,nmk->nm", residual, residual)
+
+    def value_and_gradient(self, y, z):
+        residual = z - y[:, None, :]
+        return 0.5 * np.einsum("nmk,nmk->nm", residual, residual), residual
+
+    def curvature(self, z):
+        """Second derivative of each output, shape of ``z`` (the outputs do not interact)."""
+        return np.ones_like(z)
+
+
+class LogLoss:
+    """``loss(y, z) = log(1 + e^z) - y z`` for y in {0, 1}: binary cross-entropy.
+
+    ``P(y = 1) = sigma(z) = 1 / (1 + e^-z)``; gradient ``sigma(z) - y``; curvature
+    ``sigma(z) (1 - sigma(z)) <= 1/4``. Evaluated through ``e^-|z|``, which cannot overflow.
+    """
+
+    curvature_bound = 0.25
+    is_quadratic = False
+
+    def value(self, y, z):
+        return self.value_and_gradient(y, z)[0]
+
+    def value_and_gradient(self, y, z):
+        y = y[:, None, :]
+        # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
+        decay = np.abs(z)
+        np.negative(decay, out=decay)
+        np.exp(decay, out=decay)
+        value = np.log1p(decay)
+        value += np.maximum(z, 0.0)
+        value -= y * z
+        # sigma(z) = 1 / (1 + e^-|z|) for z >= 0, and e^-|z| / (1 + e^-|z|) for z < 0
+        gradient = np.where(z >= 0.0, 1.0, decay)
+        decay += 1.0
+        gradient /= decay
+        gradient -= y
+        return value[:, :, 0], gradient
+
+    def curvature(self, z):
+        """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
+        return expit(z) * expit(-z)
+
+    @staticmethod
+    def probabilities(z):
+        """Class probabilities, shape (n, 2), of decision values ``z`` of shape (n, 1)."""
+        return np.hstack([expit(-z), expit(z)])
+
+    @staticmethod
+    def log_probabilities(z):
+        """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
+        return np.hstack([log_expit(-z), log_expit(z)])
+
+
+class SoftmaxLoss:
+    """``loss(y, z) = log sum_k e^(z_k) - z_y`` for y in {0, ..., K - 1}: cross-entropy.
+
+    ``P(y = k) = softmax(z)_k``; gradient ``softmax(z) - onehot(y)``; curvature
+    ``diag(p) - p p^T <= 1/2 I`` (Böhning 1992, "Multinomial logistic regression algorithm").
+    Adding a constant to all outputs changes nothing (the gauge).
+    """
+
+    curvature_bound = 0.5
+    is_quadratic = False
+
+    def value(self, y, z):
+        return self.value_and_gradient(y, z)[0]
+
+    def value_and_gradient(self, y, z):
+        top = z.max(axis=2, keepdims=True)
+        gradient = z - top
+        codes = np.broadcast_to(y[:, :, None], (*z.shape[:2], 1))
+        own = np.take_along_axis(gradient, codes, axis=2)
+        np.exp(gradient, out=gradient)
+        total = gradient.sum(axis=2, keepdims=True)
+        value = np.log(total) - own
+        gradient /= total
+        np.put_along_axis(
+            gradient, codes, np.take_along_axis(gradient, codes, axis=2) - 1.0, axis=2
+        )
+        return value[:, :, 0], gradient
+
+    @staticmethod
+    def probabilities(z):
+        """Class probabilities, shape (n, K), of decision values ``z`` of shape (n, K)."""
+        return softmax(z, axis=1)
+
+    @staticmethod
+    def log_probabilities(z):
+        """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
+        return z - logsumexp(z, axis=1, keepdims=True)

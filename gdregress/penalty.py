@@ -1,0 +1,87 @@
+"""The elastic net: its value, the gradient of its smooth part, its proximal step."""
+
+import copy
+
+import numpy as np
+
+__all__ = ["ElasticNet"]
+
+
+class ElasticNet:
+    """``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``; the intercept is spared.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength of the penalty, >= 0.
+    l1_ratio : float
+        Share of the L1 part, in [0, 1].
+
+    Notes
+    -----
+    ``theta`` has shape (n_features + 1, n_models, n_outputs), its last row the intercept, which
+    is never penalised. Zou & Hastie (2005), "Regularization and variable selection via the
+    elastic net".
+    """
+
+    def __init__(self, alpha=0.0, l1_ratio=0.0):
+        self.l1 = float(alpha * l1_ratio)
+        self.l2 = float(alpha * (1.0 - l1_ratio))
+        self._scale = None  # theta[:-1] / _scale are the coefficients of the original columns
+
+    def in_frame(self, frame):
+        """The same penalty as a function of theta of `frame`."""
+        if not frame.is_scaled:
+            return self
+        framed = copy.copy(self)
+        framed._scale = frame.scale[:, None, None]
+        return framed
+
+    def _coef(self, theta):
+        return theta[:-1] if self._scale is None else theta[:-1] / self._scale
+
+    def value(self, theta):
+        """The penalty of each model, shape (n_models,)."""
+        value = self.l1_value(theta)
+        if self.l2:
+            coef = self._coef(theta)
+            value += 0.5 * self.l2 * np.einsum("jmk,jmk->m", coef, coef)
+        return value
+
+    def l1_value(self, theta):
+        """The part of :meth:`value` that has no gradient, shape (n_models,)."""
+        if not self.l1:
+            return np.zeros(theta.shape[1])
+        return self.l1 * np.abs(self._coef(theta)).sum(axis=(0, 2))
+
+    def add_gradient(self, theta, gradient):
+        """Add the gradient of the smooth part, ``alpha (1 - l1_ratio) W``, in place."""
+        if self.l2:
+            coef = self._coef(theta)
+            gradient[:-1] += self.l2 * (coef if self._scale is None else coef / self._scale)
+        return gradient
+
+    def curvature(self, shape):
+        """The diagonal of its Hessian, of the given shape (n_features + 1, n_outputs)."""
+        curvature = np.full(shape, self.l2)
+        if self._scale is not None:
+            curvature[:-1] /= self._scale[:, 0] ** 2
+        curvature[-1] = 0.0
+        return curvature
+
+    def proximal(self, theta, step):
+        """``argmin_u 1/2 |u - theta|^2 + step * l1 * |u|_1``: soft thresholding.
+
+        Shrinks every coefficient towards zero by ``step * alpha * l1_ratio`` and stops at
+        exactly zero. `step` is a number or an array that broadcasts against ``theta``
+        (Beck & Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm").
+        """
+        if not self.l1:
+            return theta
+        threshold = np.broadcast_to(step * self.l1, theta.shape)[:-1]
+        if self._scale is not None:
+            threshold = threshold / self._scale
+        coef = theta[:-1]
+        shrunk = theta.copy()
+        shrunk[:-1] = np.sign(coef) * np.maximum(np.abs(coef) - threshold, 0.0)
+        return shrunk

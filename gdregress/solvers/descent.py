@@ -1,0 +1,311 @@
+"""The one loop of descent: every rule, full batch and mini-batch, smooth and proximal.
+
+One iteration, theta being the iterate and y the point where the rule takes its gradient:
+
+    theta <- prox_eta( y - eta * direction(gradient at y) ),    y <- extrapolate(theta)
+
+with one such step for a full batch, and one per mini-batch in an epoch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..history import StopReason
+from .schedules import checked_factor
+
+__all__ = ["DescentSettings", "DescentState", "descend"]
+
+# A rate above its limit shows in this many iterations above the start; beyond these factors
+# of the loss at the start nothing comes back.
+_PATIENCE_ABOVE_START = 10
+_HOPELESS = 1e3
+_HOPELESS_STOCHASTIC = 1e6
+# Trial steps of a line search, as factors of the last step: columns of one pass over X.
+_TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])
+_ARMIJO = 1e-4
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """How to descend; the meaning of each is in the docstring of the estimators."""
+
+    learning_rate: float  # NaN with a line search
+    schedule: Callable
+    max_iter: int
+    tol: float
+    criterion: str
+    n_iter_no_change: int
+    early_stopping: bool = False
+    batch_size: int | None = None
+    line_search: bool = False
+    store_path: bool = False
+
+
+@dataclass
+class DescentState:
+    """Everything a descent needs to continue as if it had never stopped.
+
+    Arrays are replaced, never written into, so a reference is as good as a copy.
+    """
+
+    theta: np.ndarray
+    point: np.ndarray
+    rule_state: dict
+    generator: np.random.Generator | None = None
+    iteration: int = 0
+    step: int = 0
+    average: np.ndarray | None = None
+    line_step: float = math.nan
+    start_loss: float = math.nan
+    best_loss: float = math.inf
+    best_theta: np.ndarray | None = None
+    best_validation: float = math.inf
+    best_validation_theta: np.ndarray | None = None
+    idle_validation: int = 0
+    idle_loss: int = 0
+    above_start: int = 0
+    last_loss: float = math.nan
+    gradient_check: float = field(default=math.nan)  # max_j g_j^2 / (2 h_jj L(start))
+    update_norm: float = math.nan
+    rate: float = math.nan
+
+    @classmethod
+    def begin(cls, theta, rule, *, stochastic=False, generator=None):
+        """The state before the first step."""
+        return cls(theta, theta, rule.init(theta, stochastic), generator)
+
+    @property
+    def reported(self):
+        """What a caller sees as theta: the iterate, or its running mean."""
+        return self.theta if self.average is None else self.average
+
+
+def descend(objective, rule, settings, state, history, *, validation=None, watch=None):
+    """Descend for up to ``settings.max_iter`` iterations; returns the reason it stopped.
+
+    Parameters
+    ----------
+    objective : object
+        An objective of ``objective``; with ``settings.batch_size`` one that has row blocks.
+    rule : UpdateRule
+    settings : DescentSettings
+    state : DescentState
+        Brought up to date after every iteration, so that an interruption loses nothing.
+    history : History
+    validation : object, optional
+        An objective whose ``value`` is the validation loss.
+    watch : object, optional
+        ``begin(theta)`` is called before every iteration, ``end(theta)`` after it; a true answer
+        of the latter stops the descent.
+    """
+    bound = objective.hessian_bound_diagonal()
+    with np.errstate(all="ignore"):
+        gradient, ahead = _evaluate(objective, state, settings)
+        if state.iteration == 0:
+            state.start_loss = state.last_loss
+            if not math.isfinite(state.start_loss):
+                raise FloatingPointError(
+                    "The loss at the start overflows float64; rescale X and y to ordinary units."
+                )
+            _keep_best(state, _validation_loss(validation, state))
+            state.gradient_check = _gradient_check(objective, state, gradient, bound)
+            _record(history, state, settings, gradient, _validation_loss(validation, state))
+        for _ in range(settings.max_iter):
+            if watch is not None:
+                watch.begin(state.reported)
+            # 1. One step, or one epoch of steps.
+            before = state.reported
+            if settings.batch_size is None:
+                _full_step(objective, rule, settings, state, ahead)
+            else:
+                _epoch(objective, rule, settings, state)
+            state.iteration += 1
+            # 2. Where that led.
+            gradient, ahead = _evaluate(objective, state, settings)
+            update = state.reported - before
+            state.update_norm = math.sqrt(np.vdot(update, update))
+            # 3. Remember it.
+            validation_loss = _validation_loss(validation, state)
+            state.gradient_check = _gradient_check(objective, state, gradient, bound)
+            previous_loss = state.best_loss
+            improved = _keep_best(state, validation_loss)
+            _record(history, state, settings, gradient, validation_loss)
+            # 4. Stop?
+            stop = watch is not None and watch.end(state.reported)
+            if _diverged(objective, rule, settings, state):
+                return StopReason.DIVERGED
+            reason = _criterion_met(settings, state, previous_loss)
+            if reason is not None:
+                return reason
+            if settings.early_stopping:
+                state.idle_validation = 0 if improved else state.idle_validation + 1
+                if state.idle_validation >= settings.n_iter_no_change:
+                    return StopReason.EARLY
+            if stop:
+                return StopReason.CALLBACK
+    return StopReason.MAX_ITER
+
+
+def _full_step(objective, rule, settings, state, gradient):
+    direction, rule_state = rule.update(gradient, state.rule_state)
+    if settings.line_search:
+        state.rate, theta = _line_search(objective, rule, state, gradient)
+    else:
+        state.rate = settings.learning_rate * checked_factor(settings.schedule, state.iteration)
+        theta = objective.proximal(state.point - state.rate * direction, state.rate)
+    _advance(rule, state, theta, rule_state)
+
+
+def _epoch(objective, rule, settings, state):
+    blocks = objective.blocks
+    n_steps = -(-blocks.n_samples // settings.batch_size)
+    for number, block in enumerate(blocks.batches(state.generator, settings.batch_size)):
+        t = state.iteration + number / n_steps
+        state.rate = settings.learning_rate * checked_factor(settings.schedule, t)
+        gradient = objective.batch_gradient(block, state.point)
+        direction, rule_state = rule.update(gradient, state.rule_state)
+        theta = objective.proximal(state.point - state.rate * direction, state.rate)
+        _advance(rule, state, theta, rule_state)
+
+
+def _advance(rule, state, theta, rule_state):
+    previous, state.theta = state.theta, theta
+    state.point, state.rule_state = rule.extrapolate(theta, previous, state.point, rule_state)
+    state.step += 1
+    if rule.average:
+        # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
+        mean = theta if state.average is None else state.average
+        state.average = mean + (theta - mean) / state.step
+
+
+def _evaluate(objective, state, settings):
+    """Loss at the reported theta; gradients there and at the point, in one pass over X."""
+    if settings.batch_size is not None or state.point is state.reported:
+        loss, gradient = objective.value_and_gradient(state.reported)
+        state.last_loss = float(loss[0])
+        return gradient, gradient
+    both = np.concatenate([state.reported, state.point], axis=1)
+    loss, gradients = objective.value_and_gradient(both)
+    state.last_loss = float(loss[0])
+    return gradients[:, :1], gradients[:, 1:]
+
+
+def _validation_loss(validation, state):
+    return math.nan if validation is None else float(validation.value(state.reported)[0])
+
+
+def _keep_best(state, validation_loss):
+    """Remember the best iterates; whether the validation loss improved."""
+    if state.last_loss < state.best_loss:
+        state.best_loss, state.best_theta = state.last_loss, state.reported
+    if validation_loss < state.best_validation:
+        state.best_validation, state.best_validation_theta = validation_loss, state.reported
+        return True
+    return False
+
+
+def _gradient_check(objective, state, gradient, bound):
+    """``max_j g_j^2 / (2 h_jj L(start))``: the largest share of the start's loss that a single
+    coordinate step could still gain; with an L1 norm the proximal residual replaces g."""
+    if objective.has_l1:
+        theta = state.reported
+        safe = np.where(bound > 0.0, bound, 1.0)
+        gradient = safe * (theta - objective.proximal(theta - gradient / safe, 1.0 / safe))
+    scale = 2.0 * state.start_loss * bound
+    squares = gradient * gradient
+    # A column of zeros has h = 0 and g = 0: 0 / 0 is no obstacle.
+    return float(np.nanmax(squares / scale, initial=0.0)) if squares.any() else 0.0
+
+
+def _criterion_met(settings, state, previous_loss):
+    if settings.tol == 0.0:
+        return None
+    if settings.criterion == "gradient":
+        return StopReason.GRADIENT if state.gradient_check <= settings.tol else None
+    if settings.criterion == "update":
+        return StopReason.UPDATE if state.update_norm < settings.tol else None
+    decrease = previous_loss - state.last_loss
+    idle = decrease < settings.tol * abs(previous_loss)
+    state.idle_loss = state.idle_loss + 1 if idle else 0
+    return StopReason.LOSS if state.idle_loss >= settings.n_iter_no_change else None
+
+
+def _diverged(objective, rule, settings, state):
+    if not math.isfinite(state.last_loss):
+        return True
+    if rule.default_learning_rate is not None or state.last_loss <= state.start_loss:
+        state.above_start = 0  # adaptive steps are bounded: their loss comes back
+        return False
+    state.above_start += 1
+    if state.above_start < _PATIENCE_ABOVE_START and state.last_loss < _HOPELESS * state.start_loss:
+        return False
+    # A start near the optimum is no yardstick: compare with theta = 0 too.
+    zero = float(objective.value(np.zeros_like(state.theta))[0])
+    yardstick = max(state.start_loss, zero)
+    if settings.batch_size is not None:
+        return state.last_loss > _HOPELESS_STOCHASTIC * yardstick
+    if state.last_loss > _HOPELESS * yardstick:
+        return True
+    if settings.line_search or state.above_start < _PATIENCE_ABOVE_START:
+        return False
+    limit = rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
+    return limit is not None and state.rate > limit and state.last_loss > yardstick
+
+
+def _record(history, state, settings, gradient, validation_loss):
+    norm = math.sqrt(np.vdot(gradient, gradient))
+    history.record(
+        state.iteration,
+        state.step,
+        state.last_loss,
+        norm,
+        state.update_norm,
+        state.rate,
+        validation_loss,
+    )
+    if settings.store_path:
+        history.record_path(state.reported)
+
+
+def _line_search(objective, rule, state, gradient):
+    """A step from the point along its gradient; returns the step size and the new theta.
+
+    Plain descent on a smooth quadratic: exact, ``eta = g^T g / g^T H g``. Otherwise the largest of
+    several trial steps with sufficient decrease of the smooth part F, trials being columns of one
+    pass over X: ``F(theta+) <= F(y) + c g^T d`` (Armijo 1966) for plain descent and, where the
+    step is proximal or accelerated, the quadratic bound of Beck & Teboulle (2009),
+
+        F(theta+) <= F(y) + g^T d + |d|^2 / (2 eta),   d = theta+ - y.
+    """
+    point = state.point
+    plain = not (objective.has_l1 or rule.looks_ahead)
+    if objective.is_quadratic and plain:
+        curvature = np.vdot(gradient, objective.hessian_product(point, gradient))
+        square = np.vdot(gradient, gradient)
+        step = float(square / curvature) if curvature > 0.0 else 0.0
+        return step, point - step * gradient
+    if not math.isfinite(state.line_step):
+        # The trace bounds the largest eigenvalue: a step that surely decreases the loss.
+        state.line_step = 1.0 / max(float(objective.hessian_bound_diagonal().sum()), 1e-300)
+    smooth_at_point = objective.smooth_value(point)[0]
+    for _ in range(60):
+        steps = state.line_step * _TRIALS
+        trials = objective.proximal(point - steps[:, None] * gradient, steps[:, None])
+        change = trials - point
+        square = np.einsum("jmk,jmk->m", change, change)
+        slope = np.einsum("jmk,jk->m", change, gradient[:, 0])
+        if plain:
+            allowed = smooth_at_point + _ARMIJO * slope
+        else:
+            allowed = smooth_at_point + slope + square / (2.0 * steps)
+        value = objective.smooth_value(trials)
+        accepted = np.flatnonzero(value <= allowed + 4e-16 * abs(smooth_at_point))
+        if len(accepted):
+            first = accepted[0]
+            state.line_step = float(steps[first])
+            return state.line_step, trials[:, first : first + 1]
+        state.line_step = float(steps[-1])
+    return 0.0, point

@@ -1,0 +1,345 @@
+"""Exact least squares: normal equations with refinement, triangles, and the minimum norm.
+
+In a frame of shifted, scaled and centred columns X~, with S the sum of the weights,
+
+    (X~^T diag(s) X~ + S alpha) w = X~^T diag(s) y~        the normal equations
+    R w = q,  [X~ y~] = Q [R q; 0 rho]                     the same from a QR factorisation
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, lsmr
+
+from ..objective import CentredFactor, CentredMoments
+from .cholesky import ScaledCholesky
+
+__all__ = ["ExactSolution", "solve_least_squares"]
+
+_EPS = np.finfo(np.float64).eps
+# The Gram matrix has the squared condition: up to here two refinement steps recover QR's accuracy.
+_MIN_RCOND = 1e-13
+# Below this squared condition the normal equations are as accurate as QR without refinement.
+_WELL_CONDITIONED = 1e-2
+# More sparse columns than this: a Krylov method, never a dense p x p matrix.
+_MAX_SPARSE_COLUMNS = 2000
+
+
+@dataclass
+class ExactSolution:
+    """theta (original columns), and what was learnt on the way; losses and norms at both rows."""
+
+    theta: np.ndarray
+    solver: str
+    rank: int
+    condition: float
+    start: tuple  # loss and gradient (original columns) at zero, penalty included
+    loss: float
+    gradient: np.ndarray  # at theta, original columns
+    dependent: np.ndarray  # indices of columns that depend on the others
+
+
+def solve_least_squares(objective, solver):
+    """Minimise a quadratic block objective exactly; `solver` is as in ``LinearRegression``."""
+    n_features, n_samples = objective.blocks.n_features, objective.blocks.n_samples
+    if objective.blocks.is_sparse and n_features > _MAX_SPARSE_COLUMNS:
+        return _krylov(objective)
+    if n_features >= n_samples:
+        return _wide(objective)
+    moments = CentredMoments.from_objective(objective)
+    if solver != "lstsq":
+        solution = _normal_equations(objective, moments)
+        if solution is not None:
+            return solution
+    return _from_factor(objective, moments)
+
+
+def _normal_equations(objective, moments):
+    """Cholesky of the scaled Gram matrix; None where its condition asks for a triangle."""
+    framed = objective.in_frame(moments.frame)
+    total_weight = moments.total_weight
+    ridge = framed.penalty.curvature((len(moments.gram) + 1, 1))[:-1, 0]
+    hessian = moments.gram / total_weight
+    hessian[np.diag_indices_from(hessian)] += ridge
+    try:
+        cholesky = ScaledCholesky(hessian)
+    except linalg.LinAlgError:
+        return None
+    if not cholesky.rcond > _MIN_RCOND:
+        return None
+    if np.any(ridge):  # rank and condition belong to X
+        try:
+            design = ScaledCholesky(moments.gram)
+        except linalg.LinAlgError:
+            return None
+        if not design.rcond > _MIN_RCOND:
+            return None
+    else:
+        design = cholesky
+
+    theta = moments.theta(cholesky.solve(moments.cross / total_weight))
+    theta, loss, gradient = _refine(framed, moments, cholesky, hessian, theta)
+    return _solution(
+        objective,
+        moments,
+        theta=theta,
+        solver="normal_equations",
+        rank=len(hessian),
+        condition=design.condition_number(),
+        loss=loss,
+        gradient=gradient,
+    )
+
+
+def _refine(framed, moments, cholesky, hessian, theta):
+    """Corrected semi-normal equations: solve for the residual gradient computed from X.
+
+    One or two steps restore the accuracy of QR for conditions up to about 1e7 (Björck 1987,
+    "Stability analysis of the method of seminormal equations"). A well-conditioned problem whose
+    residuals are not small against y needs none: its moments hold the digits of the loss too.
+
+    Returns theta, and the loss and gradient there.
+    """
+    residual = moments.square - np.einsum(
+        "jk,jk->k", moments.cross, theta[:-1, 0] * 1.0
+    )  # = rho^2 at the optimum without a penalty
+    noisy = np.all(residual > 1e-4 * moments.square)
+    small = framed.blocks.n_samples <= framed.blocks.block_rows
+    if cholesky.rcond > _WELL_CONDITIONED and noisy and not small:
+        loss, gradient = _at(framed, moments, theta)
+        return theta, loss, gradient
+
+    mean = moments.mean_x[:, None]
+    loss, gradient = framed.value_and_gradient(theta)
+    for _ in range(3):
+        # In centred coordinates the intercept decouples: g_w - mean g_b, and g_b.
+        outer = gradient[-1, 0]
+        inner = gradient[:-1, 0] - mean * outer
+        step = cholesky.solve(inner)
+        correction = np.empty_like(theta)
+        correction[:-1, 0] = -step
+        correction[-1, 0] = -outer + moments.mean_x @ step
+        refined = theta + correction
+        decrease = 0.5 * float(np.sum(inner * step) + np.sum(outer**2))
+        size = np.linalg.norm(step * cholesky.unit[:, None])
+        done = size <= 1e-9 * np.linalg.norm(theta[:-1, 0] * cholesky.unit[:, None])
+        if done and decrease <= 1e-3 * float(loss[0]):
+            # The objective is quadratic: loss and gradient after the step follow from the step.
+            after = gradient.copy()
+            after[:-1, 0] = mean * 0.0 + (inner - hessian @ step)
+            after[-1, 0] = 0.0
+            return refined, float(loss[0]) - decrease, after
+        new_loss, new_gradient = framed.value_and_gradient(refined)
+        if not new_loss[0] <= loss[0]:
+            break  # at rounding level
+        theta, loss, gradient = refined, new_loss, new_gradient
+        if done:
+            break
+    return theta, float(loss[0]), gradient
+
+
+def _at(framed, moments, theta):
+    """Loss and gradient in the frame at a theta with residual mean zero, from the moments."""
+    coef = theta[:-1, 0]
+    gram_coef = moments.gram @ coef
+    square = moments.square - 2.0 * np.sum(moments.cross * coef, axis=0)
+    square += np.sum(coef * gram_coef, axis=0)
+    gradient = np.zeros_like(theta)
+    gradient[:-1, 0] = (gram_coef - moments.cross) / moments.total_weight
+    framed.penalty.add_gradient(theta, gradient)
+    loss = 0.5 * float(np.sum(square)) / moments.total_weight + float(framed.penalty.value(theta)[0])
+    return loss, gradient
+
+
+def _from_factor(objective, moments):
+    """From the R factor of the rows: full rank by substitution, else the minimum norm."""
+    framed = objective.in_frame(moments.frame)
+    factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
+    ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
+    coef, rank, condition, dependent = triangle_solve(
+        factor.root, factor.q, ridge, moments.frame.scale, objective.blocks.n_samples
+    )
+    theta = factor.theta(coef)
+    loss, gradient = framed.value_and_gradient(theta)
+    return _solution(
+        objective,
+        factor,
+        theta=theta,
+        solver="lstsq",
+        rank=rank,
+        condition=condition,
+        loss=float(loss[0]),
+        gradient=gradient,
+        dependent=dependent,
+    )
+
+
+def triangle_solve(root, q, ridge, scale, n_samples):
+    """``min |root w - q|^2 + w^T diag(ridge) w``, by QR or with minimum norm.
+
+    Rank and condition are those of `root` with unit columns: its singular values above
+    ``max(n_samples, n_features) eps sigma_1``. The minimum norm is that of ``w / scale``, the
+    coefficients in the original units.
+
+    Returns the coefficients, rank, condition number and the indices of dependent columns.
+    """
+    n_features = root.shape[1]
+    unit = np.linalg.norm(root, axis=0)
+    regular = unit > 0.0
+    unit = np.where(regular, unit, 1.0)
+    u, sigma, vt = linalg.svd(root / unit, full_matrices=False, check_finite=False)
+    threshold = max(n_samples, n_features) * _EPS * sigma[0]
+    kept = sigma > threshold
+    rank = int(kept.sum())
+    full = rank == n_features
+    condition = float(sigma[0] / sigma[-1]) if full else np.inf
+    dependent = np.empty(0, dtype=int)
+    if not full and n_samples > n_features:
+        _, pivots = linalg.qr(root / unit, mode="r", pivoting=True, check_finite=False)
+        dependent = np.sort(pivots[rank:])
+    if np.any(ridge):
+        stacked = np.vstack([root / unit, np.diag(np.sqrt(ridge) / unit)])
+        target = np.vstack([q, np.zeros((n_features, q.shape[1]))])
+        orthogonal, triangle = linalg.qr(stacked, mode="economic", check_finite=False)
+        solution = linalg.solve_triangular(triangle, orthogonal.T @ target, check_finite=False)
+        return solution / unit[:, None], rank, condition, dependent
+    if full:
+        if np.array_equal(root, np.triu(root)):
+            solution = linalg.solve_triangular(root / unit, q, check_finite=False)
+            return solution / unit[:, None], rank, condition, dependent
+        solution = vt.T @ ((u.T @ q) / sigma[:, None])
+        return solution / unit[:, None], rank, condition, dependent
+    # Any solution, then its projection on the row space, both in ordinary sizes.
+    solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
+    rows = (vt[kept] * unit * scale).T  # rows of the design in original units
+    size = np.abs(rows).max() or 1.0
+    basis, _ = linalg.qr(rows / size, mode="economic", check_finite=False)
+    original = solution / scale[:, None]
+    return (basis @ (basis.T @ original)) * scale[:, None], rank, condition, dependent
+
+
+def _wide(objective):
+    """At least as many columns as rows: the minimum norm from the centred rows themselves."""
+    blocks = objective.blocks
+    frame = objective.sampled_frame() if not blocks.is_sparse else objective.frame
+    frame = objective.exact_frame() if frame.is_shifted or frame.is_scaled else frame
+    framed = objective.in_frame(frame)
+    rows = blocks.block(slice(0, blocks.n_samples))
+    X = frame.rows(rows.X.toarray() if blocks.is_sparse else rows.X)
+    weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
+    total_weight = weight.sum()
+    if objective.fit_intercept:
+        mean_x, mean_y = weight @ X / total_weight, weight @ rows.y / total_weight
+    else:
+        mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(rows.y.shape[1])
+    root_weight = np.sqrt(weight)[:, None]
+    centred = (X - mean_x) * root_weight
+    target = (rows.y - mean_y) * root_weight
+    if not np.all(np.isfinite(centred)):
+        raise FloatingPointError("X overflows float64 when centred; rescale it to ordinary units.")
+    noise = 8.0 * _EPS * (np.abs(frame.shift / frame.scale) + np.abs(mean_x))
+    norms = np.linalg.norm(centred, axis=0)
+    centred[:, norms <= noise * np.sqrt(total_weight)] = 0.0
+    factor = CentredFactor(
+        frame,
+        np.zeros(rows.y.shape[1]),
+        total_weight,
+        mean_x,
+        mean_y,
+        centred,
+        target,
+        np.zeros(rows.y.shape[1]),
+    )
+    ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * total_weight
+    if np.any(ridge):
+        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge), len(X))
+    else:
+        coef, rank, condition, _ = triangle_solve(centred, target, ridge, frame.scale, len(X))
+    theta = factor.theta(coef)
+    loss, gradient = framed.value_and_gradient(theta)
+    return _solution(
+        objective,
+        factor,
+        theta=theta,
+        solver="lstsq",
+        rank=rank,
+        condition=condition,
+        loss=float(loss[0]),
+        gradient=gradient,
+    )
+
+
+def _wide_ridge(centred, target, root_ridge, n_samples):
+    """Ridge with p >= m: in ``v = root_ridge w`` it is ``min |A v - y|^2 + |v|^2``."""
+    unit = np.linalg.norm(centred, axis=0)
+    singular = linalg.svdvals(centred / np.where(unit > 0.0, unit, 1.0), check_finite=False)
+    rank = int(np.sum(singular > max(centred.shape) * _EPS * singular[0]))
+    condition = float(singular[0] / singular[-1]) if rank == centred.shape[1] else np.inf
+    u, sigma, vt = linalg.svd(centred / root_ridge, full_matrices=False, check_finite=False)
+    # sigma / (sigma^2 + 1), without squaring a large sigma
+    shrunk = 1.0 / (sigma + np.divide(1.0, sigma, out=np.full_like(sigma, np.inf), where=sigma > 0))
+    return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
+
+
+def _krylov(objective):
+    """Many sparse columns: LSMR on the centred, unit-column operator (Fong & Saunders 2011)."""
+    blocks = objective.blocks
+    X, total_weight = blocks.X, objective.total_weight
+    weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
+    mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(blocks.y.shape[1])
+    if objective.fit_intercept:
+        mean_x, mean_y = X.T @ weight / total_weight, weight @ blocks.y / total_weight
+    square = X.power(2).T @ weight - total_weight * mean_x**2
+    if not np.all(np.isfinite(square)):
+        raise FloatingPointError("The squares of X overflow float64; rescale its columns.")
+    unit = np.sqrt(np.where(square > 8.0 * _EPS * total_weight * mean_x**2, square, np.inf))
+    root_weight = np.sqrt(weight)
+    ridge = np.sqrt(objective.penalty.l2 * total_weight) / unit
+    n_samples, n_features = X.shape
+    n_extra = n_features if np.any(ridge) else 0
+
+    def forward(v):
+        w = v / unit
+        top = root_weight * (X @ w - mean_x @ w)
+        return np.concatenate([top, ridge * v]) if n_extra else top
+
+    def backward(r):
+        top = root_weight * r[:n_samples]
+        out = (X.T @ top - mean_x * top.sum()) / unit
+        return out + ridge * r[n_samples:] if n_extra else out
+
+    operator = LinearOperator(
+        (n_samples + n_extra, n_features), matvec=forward, rmatvec=backward, dtype=np.float64
+    )
+    target = (blocks.y - mean_y) * root_weight[:, None]
+    target = np.vstack([target, np.zeros((n_extra, target.shape[1]))])
+    solve = partial(lsmr, operator, atol=1e-14, btol=1e-14, conlim=0.0, maxiter=20 * n_features)
+    results = [solve(column) for column in target.T]
+    coef = np.column_stack([result[0] for result in results]) / unit[:, None]
+    theta = np.vstack([coef, mean_y - mean_x @ coef])[:, None, :]
+    loss, gradient = objective.value_and_gradient(theta)
+    zero = np.zeros_like(theta)
+    start = objective.value_and_gradient(zero)
+    return ExactSolution(
+        theta=theta,
+        solver="lstsq",
+        rank=min(n_samples - objective.fit_intercept, n_features),
+        condition=max(float(result[6]) for result in results),
+        start=(float(start[0][0]), start[1]),
+        loss=float(loss[0]),
+        gradient=gradient,
+        dependent=np.empty(0, dtype=int),
+    )
+
+
+def _solution(objective, statistics, *, theta, gradient, dependent=None, **found):
+    frame = statistics.frame
+    return ExactSolution(
+        theta=frame.leave(theta),
+        gradient=frame.gradient_outside(gradient),
+        start=statistics.at_zero(),
+        dependent=np.empty(0, dtype=int) if dependent is None else dependent,
+        **found,
+    )

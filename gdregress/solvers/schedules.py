@@ -1,0 +1,155 @@
+"""Schedules: the factor s(t) on the learning rate at time t, in iterations (epochs).
+
+A schedule is a callable ``s(t) -> factor > 0``. With full batches t is the number of iterations
+made; with mini-batches it advances by 1 / (steps per epoch) with every step, so that a horizon
+given in epochs keeps its meaning when the batch size changes. s(0) = 1 (for a warm-up: at its
+end), so that a sweep over ``learning_rate`` keeps its meaning too.
+"""
+
+import math
+from numbers import Real
+
+from sklearn.base import BaseEstimator
+
+__all__ = [
+    "SCHEDULES",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "Step",
+    "checked_factor",
+]
+
+
+class Constant(BaseEstimator):
+    """``s(t) = 1``.
+
+    Examples
+    --------
+    >>> Constant()(10)
+    1.0
+    """
+
+    def __call__(self, t):
+        return 1.0
+
+
+class InverseScaling(BaseEstimator):
+    """``s(t) = (1 + t / time)^-power`` (Robbins & Monro 1951 ask for 1/2 < power <= 1).
+
+    Parameters
+    ----------
+    power : float, default=0.5
+    time : float, default=1.0
+        Iterations (epochs) over which the rate falls by ``2^-power``.
+
+    Examples
+    --------
+    >>> InverseScaling(power=1.0)(3)
+    0.25
+    """
+
+    def __init__(self, power=0.5, time=1.0):
+        self.power = power
+        self.time = time
+
+    def __call__(self, t):
+        return (1.0 + t / self.time) ** -self.power
+
+
+class Exponential(BaseEstimator):
+    """``s(t) = decay^t``.
+
+    Parameters
+    ----------
+    decay : float, default=0.99
+        Factor per iteration (epoch), in (0, 1].
+
+    Examples
+    --------
+    >>> Exponential(decay=0.5)(2)
+    0.25
+    """
+
+    def __init__(self, decay=0.99):
+        self.decay = decay
+
+    def __call__(self, t):
+        return self.decay**t
+
+
+class Step(BaseEstimator):
+    """``s(t) = factor^floor(t / every)``.
+
+    Parameters
+    ----------
+    factor : float, default=0.5
+    every : int, default=100
+        Iterations (epochs) between two drops.
+
+    Examples
+    --------
+    >>> Step(factor=0.1, every=10)(19)
+    0.1
+    """
+
+    def __init__(self, factor=0.5, every=100):
+        self.factor = factor
+        self.every = every
+
+    def __call__(self, t):
+        return self.factor ** (t // self.every)
+
+
+class Cosine(BaseEstimator):
+    """Linear warm-up, then half a cosine from 1 down to `final` (Loshchilov & Hutter 2017).
+
+    ``s(t) = (t + 1) / (warmup + 1)`` for t < warmup, afterwards ``final + (1 - final) (1 +
+    cos(pi u)) / 2`` with u = (t - warmup) / (total_epochs - warmup), and `final` beyond.
+
+    Parameters
+    ----------
+    total_epochs : float, default=1000
+        Horizon, warm-up included, in iterations (epochs).
+    warmup : float, default=0
+        Length of the warm-up.
+    final : float, default=0.01
+        The factor at the horizon, > 0.
+
+    Examples
+    --------
+    >>> [round(Cosine(total_epochs=10)(t), 3) for t in (0, 5, 10)]
+    [1.0, 0.505, 0.01]
+    """
+
+    def __init__(self, total_epochs=1000, warmup=0, final=0.01):
+        self.total_epochs = total_epochs
+        self.warmup = warmup
+        self.final = final
+
+    def __call__(self, t):
+        if t < self.warmup:
+            return (t + 1.0) / (self.warmup + 1.0)
+        u = min(1.0, (t - self.warmup) / max(self.total_epochs - self.warmup, 1e-300))
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * u))
+
+
+SCHEDULES = {
+    "constant": Constant,
+    "inverse_scaling": InverseScaling,
+    "exponential": Exponential,
+    "step": Step,
+    "cosine": Cosine,
+}
+
+
+def checked_factor(schedule, t):
+    """``schedule(t)``, or ValueError where it is not a positive finite number."""
+    factor = schedule(t)
+    if not (isinstance(factor, Real) and 0.0 < factor < math.inf):
+        raise ValueError(
+            f"'schedule' must return a positive finite number; {schedule!r} returned {factor!r} "
+            f"at t = {t!r}."
+        )
+    return float(factor)

@@ -1,0 +1,353 @@
+"""Update rules: the direction of a step. How long the step is, the learning rate says.
+
+The contract of every rule, with theta of shape (n_features + 1, n_models, n_outputs):
+
+``init(theta, stochastic)`` -> state
+    The rule's memory before the first step, a dict of arrays and numbers; `stochastic` tells
+    whether gradients come from mini-batches.
+``update(gradient, state)`` -> (direction, state)
+    The step is ``theta <- theta - learning_rate * direction``.
+``extrapolate(theta, previous, point, state)`` -> (point, state)
+    Where the next gradient is taken, after the step from ``previous`` to ``theta`` made with the
+    gradient at ``point``; theta itself unless the rule looks ahead.
+``stable_below(curvature, state)`` -> float or None
+    The full-batch learning rate below which the rule is stable on a quadratic whose largest
+    eigenvalue is `curvature`; None where none is known, and none is claimed.
+
+Rules hold only constructor parameters and never change: one instance may serve many fits.
+"""
+
+import math
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+__all__ = [
+    "RULES",
+    "Adagrad",
+    "Adam",
+    "GradientDescent",
+    "Momentum",
+    "Nesterov",
+    "RMSProp",
+    "UpdateRule",
+]
+
+
+class UpdateRule(BaseEstimator):
+    """Base of the rules; see the module for the contract."""
+
+    # The proximal step is derived for steps along the (extrapolated) gradient itself.
+    has_proximal_step = False
+    looks_ahead = False
+    # Rules that divide by the size of past gradients move each coefficient by about the learning
+    # rate per step, so theirs is in units of theta and cannot come from the curvature.
+    default_learning_rate = None
+    # The share of the plain mini-batch rate that is safe when past gradients accumulate.
+    stochastic_share = 1.0
+
+    def init(self, theta, stochastic=False):
+        return {}
+
+    def update(self, gradient, state):
+        raise NotImplementedError
+
+    def extrapolate(self, theta, previous, point, state):
+        return theta, state
+
+    def stable_below(self, curvature, state):
+        return None
+
+    def check(self):
+        """Raise ValueError or TypeError for a parameter outside its range."""
+        for name, value in self.get_params(deep=False).items():
+            if name in {"average", "restart"}:
+                if not isinstance(value, (bool, np.bool_)):
+                    raise TypeError(self._message(name, value, "True or False"))
+                continue
+            if value is None and name == "beta" and isinstance(self, Nesterov):
+                continue
+            if isinstance(value, (bool, np.bool_)) or not isinstance(
+                value, (int, float, np.integer, np.floating)
+            ):
+                raise TypeError(self._message(name, value, "a number"))
+            if name == "epsilon":
+                if not 0.0 < value < math.inf:
+                    raise ValueError(self._message(name, value, "a positive number"))
+            elif not 0.0 <= value < 1.0:
+                raise ValueError(self._message(name, value, "a number in [0, 1)"))
+
+    def _message(self, name, value, accepted):
+        return f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
+
+
+class GradientDescent(UpdateRule):
+    """Plain gradient descent, ``theta <- theta - eta grad L(theta)`` (Cauchy 1847).
+
+    With an L1 penalty each step ends with soft thresholding (ISTA). On a quadratic it is stable
+    below ``eta = 2 / lambda``, lambda the largest eigenvalue of the Hessian.
+
+    Parameters
+    ----------
+    average : bool, default=False
+        Return the mean of the iterates (Polyak & Juditsky 1992) instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver="gd", learning_rate=0.1, max_iter=1, tol=0)
+    >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_
+    array([0.3])
+    """
+
+    has_proximal_step = True
+
+    def __init__(self, *, average=False):
+        self.average = average
+
+    def update(self, gradient, state):
+        return gradient, state
+
+    def stable_below(self, curvature, state):
+        return 2.0 / curvature
+
+
+class Momentum(UpdateRule):
+    """Heavy ball: ``v <- beta v + grad L(theta)``, ``theta <- theta - eta v``.
+
+    Polyak (1964), "Some methods of speeding up the convergence of iteration methods". The
+    velocity starts at zero. Stable on a quadratic below ``eta = 2 (1 + beta) / lambda``.
+
+    Parameters
+    ----------
+    beta : float, default=0.9
+        Share of the velocity that is kept, in [0, 1).
+    average : bool, default=False
+        Return the mean of the iterates instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver=Momentum(beta=0.5), tol=1e-12)
+    >>> model.fit([[0.0], [2.0], [4.0]], [1.0, 3.0, 5.0]).coef_.round(4)
+    array([1.])
+    """
+
+    def __init__(self, beta=0.9, *, average=False):
+        self.beta = beta
+        self.average = average
+
+    @property
+    def stochastic_share(self):
+        return 1.0 - self.beta
+
+    def init(self, theta, stochastic=False):
+        return {"velocity": np.zeros_like(theta)}
+
+    def update(self, gradient, state):
+        velocity = self.beta * state["velocity"] + gradient
+        return velocity, {"velocity": velocity}
+
+    def stable_below(self, curvature, state):
+        return 2.0 * (1.0 + self.beta) / curvature
+
+
+class Nesterov(UpdateRule):
+    """Nesterov's accelerated gradient: step from a point ahead of theta.
+
+        theta_k = y_k - eta grad L(y_k),    y_(k+1) = theta_k + beta_k (theta_k - theta_(k-1))
+
+    With ``beta=None`` and full batches, beta_k = (t_k - 1) / t_(k+1) with the growing sequence
+    t_1 = 1, t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2, the loss then falls as O(1 / k^2); with an L1
+    penalty this is FISTA. On mini-batches the growing sequence would amplify the noise, so
+    ``beta=None`` means 0.9 there. Nesterov (1983); Beck & Teboulle (2009); restart by the
+    gradient test of O'Donoghue & Candès (2015), "Adaptive restart for accelerated gradient
+    schemes": when (y_k - theta_k)^T (theta_k - theta_(k-1)) > 0, t starts again at 1.
+
+    Parameters
+    ----------
+    beta : float or None, default=None
+        A fixed extrapolation in [0, 1), or None. With a fixed beta the rule is stable on a
+        quadratic below ``eta = 2 (1 + beta) / ((1 + 2 beta) lambda)``.
+    restart : bool, default=True
+        Restart the growing sequence when it overshoots; without effect for a fixed beta.
+    average : bool, default=False
+        Return the mean of the iterates instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver="nesterov", tol=1e-12)
+    >>> model.fit([[0.0], [2.0], [4.0]], [1.0, 3.0, 5.0]).coef_.round(4)
+    array([1.])
+    """
+
+    has_proximal_step = True
+    looks_ahead = True
+    _STOCHASTIC_BETA = 0.9
+
+    def __init__(self, beta=None, restart=True, *, average=False):
+        self.beta = beta
+        self.restart = restart
+        self.average = average
+
+    @property
+    def stochastic_share(self):
+        return 1.0 - (self._STOCHASTIC_BETA if self.beta is None else self.beta)
+
+    def init(self, theta, stochastic=False):
+        if self.beta is not None:
+            return {"beta": self.beta}
+        return {"beta": self._STOCHASTIC_BETA} if stochastic else {"t": 1.0}
+
+    def update(self, gradient, state):
+        return gradient, state
+
+    def extrapolate(self, theta, previous, point, state):
+        ahead = theta - previous
+        if "beta" in state:
+            return theta + state["beta"] * ahead, state
+        t = state["t"]
+        if self.restart and np.vdot(point - theta, ahead) > 0.0:
+            return theta, {"t": 1.0}
+        t_next = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+        if t == 1.0:  # beta_1 = 0
+            return theta, {"t": t_next}
+        ahead *= (t - 1.0) / t_next
+        ahead += theta
+        return ahead, {"t": t_next}
+
+    def stable_below(self, curvature, state):
+        if "beta" not in state:
+            return 1.0 / curvature
+        return 2.0 * (1.0 + state["beta"]) / ((1.0 + 2.0 * state["beta"]) * curvature)
+
+
+class Adagrad(UpdateRule):
+    """``G <- G + g^2``, ``theta <- theta - eta g / (sqrt(G) + epsilon)``, elementwise.
+
+    Duchi, Hazan & Singer (2011), "Adaptive subgradient methods", the diagonal variant. The
+    learning rate is in units of theta; ``"auto"`` is 0.1.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-10
+        Added to the root, > 0.
+    average : bool, default=False
+        Return the mean of the iterates instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver=Adagrad(), max_iter=1, tol=0)
+    >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)
+    array([0.1])
+    """
+
+    default_learning_rate = 0.1
+
+    def __init__(self, epsilon=1e-10, *, average=False):
+        self.epsilon = epsilon
+        self.average = average
+
+    def init(self, theta, stochastic=False):
+        return {"squares": np.zeros_like(theta)}
+
+    def update(self, gradient, state):
+        squares = state["squares"] + gradient * gradient
+        return gradient / (np.sqrt(squares) + self.epsilon), {"squares": squares}
+
+
+class RMSProp(UpdateRule):
+    """``v <- rho v + (1 - rho) g^2``, ``theta <- theta - eta g / (sqrt(v) + epsilon)``.
+
+    Tieleman & Hinton (2012), lecture 6.5, uncentred, v starts at zero without bias correction. The
+    learning rate is in units of theta; ``"auto"`` is 0.01.
+
+    Parameters
+    ----------
+    rho : float, default=0.9
+        Decay of the mean square, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the root, > 0.
+    average : bool, default=False
+        Return the mean of the iterates instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver=RMSProp(rho=0.75), max_iter=1, tol=0)
+    >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)  # 0.01 / sqrt(1 - rho)
+    array([0.02])
+    """
+
+    default_learning_rate = 0.01
+
+    def __init__(self, rho=0.9, epsilon=1e-8, *, average=False):
+        self.rho = rho
+        self.epsilon = epsilon
+        self.average = average
+
+    def init(self, theta, stochastic=False):
+        return {"mean_square": np.zeros_like(theta)}
+
+    def update(self, gradient, state):
+        mean_square = self.rho * state["mean_square"] + (1.0 - self.rho) * gradient * gradient
+        direction = gradient / (np.sqrt(mean_square) + self.epsilon)
+        return direction, {"mean_square": mean_square}
+
+
+class Adam(UpdateRule):
+    """Moments with bias correction; ``theta <- theta - eta m^ / (sqrt(v^) + epsilon)``.
+
+        m <- beta1 m + (1 - beta1) g,      m^ = m / (1 - beta1^t)
+        v <- beta2 v + (1 - beta2) g^2,    v^ = v / (1 - beta2^t)
+
+    Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. The learning
+    rate is in units of theta; ``"auto"`` is 0.01.
+
+    Parameters
+    ----------
+    beta1, beta2 : float, default=0.9 and 0.999
+        Decay of the mean and of the mean square, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the root, > 0.
+    average : bool, default=False
+        Return the mean of the iterates instead of the last.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> model = LinearRegression(solver=Adam(beta1=0.8), learning_rate=0.5, max_iter=1, tol=0)
+    >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)
+    array([0.5])
+    """
+
+    default_learning_rate = 0.01
+
+    def __init__(self, beta1=0.9, beta2=0.999, epsilon=1e-8, *, average=False):
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.average = average
+
+    def init(self, theta, stochastic=False):
+        return {"mean": np.zeros_like(theta), "mean_square": np.zeros_like(theta), "t": 0}
+
+    def update(self, gradient, state):
+        t = state["t"] + 1
+        mean = self.beta1 * state["mean"] + (1.0 - self.beta1) * gradient
+        mean_square = self.beta2 * state["mean_square"] + (1.0 - self.beta2) * gradient * gradient
+        root = np.sqrt(mean_square / (1.0 - self.beta2**t)) + self.epsilon
+        direction = mean / (1.0 - self.beta1**t) / root
+        return direction, {"mean": mean, "mean_square": mean_square, "t": t}
+
+
+RULES = {
+    "gd": GradientDescent,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": Adagrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+}

@@ -1,0 +1,134 @@
+"""The worker pool, and the guard that keeps BLAS at one thread while it works.
+
+Rows are the unit of parallelism: each worker runs single-threaded BLAS on its own run of rows.
+The number of workers is the number of threads that BLAS was allowed when the guard was first
+entered, so that limits set by joblib, by environment variables or by ``threadpool_limits`` hold.
+"""
+
+import itertools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["fold", "single_threaded_blas"]
+
+
+class _BlasGuard:
+    """Reference-counted: the first to enter sets BLAS to one thread, the last restores it.
+
+    Two overlapping ``threadpool_limits`` in concurrent fits would restore each other's limit
+    and leave the process at one thread; building a limiter costs up to milliseconds, setting
+    the number on a cached controller microseconds.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._libraries = None
+        self._saved = []
+        self._entered = 0
+        self._workers = 1
+
+    def enter(self):
+        with self._lock:
+            if self._entered == 0:
+                if self._libraries is None:
+                    controller = ThreadpoolController().select(user_api="blas")
+                    self._libraries = controller.lib_controllers
+                self._saved = [library.num_threads for library in self._libraries]
+                self._workers = max(1, min(self._saved, default=os.cpu_count() or 1))
+                for library in self._libraries:
+                    library.set_num_threads(1)
+            self._entered += 1
+            return self._workers
+
+    def leave(self):
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                for library, n_threads in zip(self._libraries, self._saved, strict=True):
+                    library.set_num_threads(n_threads)
+
+
+_guard = _BlasGuard()
+_pool = None
+_pool_lock = threading.Lock()
+
+
+@contextmanager
+def single_threaded_blas():
+    """Hold BLAS at one thread; yields the number of workers that the caller may use."""
+    workers = _guard.enter()
+    try:
+        yield workers
+    finally:
+        _guard.leave()
+
+
+def _executor():
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gdregress")
+        return _pool
+
+
+def _reset_after_fork():
+    """A forked child has the parent's locks and none of its threads: begin anew."""
+    global _pool, _pool_lock, _guard
+    held, inherited = _guard._entered, _guard
+    _pool, _pool_lock, _guard = None, threading.Lock(), _BlasGuard()
+    if held:  # forked in the middle of another thread's fit: undo its limit in the child
+        for library, n_threads in zip(inherited._libraries, inherited._saved, strict=True):
+            library.set_num_threads(n_threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+def fold(task, n_tasks, combine, workers):
+    """``combine(...combine(combine(task(0), task(1)), task(2))..., task(n_tasks - 1))``.
+
+    Tasks run on up to `workers` threads, the caller's own among them; results are combined
+    strictly in the order of their number, so the answer does not depend on `workers`, and
+    as soon as they can be, so that few wait in memory.
+    """
+    if workers <= 1 or n_tasks == 1:
+        total = task(0)
+        for number in range(1, n_tasks):
+            total = combine(total, task(number))
+        return total
+
+    numbers = itertools.count()  # next() is atomic
+    lock = threading.Lock()
+    waiting = {}
+    state = {"total": None, "folded": 0, "failed": False}
+
+    def work():
+        while not state["failed"] and (number := next(numbers)) < n_tasks:
+            try:
+                result = task(number)
+            except BaseException:
+                state["failed"] = True
+                raise
+            with lock:
+                waiting[number] = result
+                while (next_result := waiting.pop(state["folded"], None)) is not None:
+                    first = state["folded"] == 0
+                    total = state["total"]
+                    state["total"] = next_result if first else combine(total, next_result)
+                    state["folded"] += 1
+
+    futures = [_executor().submit(work) for _ in range(min(workers, n_tasks) - 1)]
+    try:
+        work()
+    finally:
+        # A helper that was never started holds no task: it need not be waited for.
+        errors = [f.exception() for f in futures if not f.cancel()]
+    for error in errors:
+        if error is not None:
+            raise error
+    return state["total"]
