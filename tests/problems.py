@@ -104,6 +104,16 @@ def classification(n_samples=50, n_features=3, n_classes=2, *, alpha=0.0, seed=0
     )
 
 
+def overlapping_classes(n_classes):
+    """Diabetes with its target cut at the quantiles: classes that no plane separates.
+
+    Its well-conditioned columns, standardised, so that descent arrives as well.
+    """
+    X, y = load_diabetes(return_X_y=True)
+    cuts = np.quantile(y, np.linspace(0, 1, n_classes + 1)[1:-1])
+    return StandardScaler().fit_transform(X[:, [1, 2, 3, 6, 8]]), np.searchsorted(cuts, y)
+
+
 class Model(NamedTuple):
     """A loss of the linear predictor Z; its gradient is mean(Z) - Y, its curvature is bounded."""
 
