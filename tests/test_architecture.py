@@ -22,6 +22,7 @@ ORDER = [
     "objective",
     "history",
     "solvers",
+    "validation",
     "_base",
     "linear",
     "logistic",

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
+from gdregress.history import StopReason
 from gdregress.inspection import LossCurve, LossCurveDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -54,7 +55,10 @@ def test_the_line_is_the_loss_curve(plt, data):
     assert display.ax_.get_yscale() == "log"
     assert display.ax_.get_xlabel() == "Iteration"
     assert "½ mean squared error" in display.ax_.get_ylabel()
-    assert str(model.stop_reason_) in line.get_label()
+    assert line.get_label() == (
+        "LinearRegression(gd, learning_rate=0.1) (reached max_iter, 30 iterations)"
+    )
+    assert display.curves[0].stop_reason == str(model.stop_reason_)
     assert display.validation_lines_ == [None]
 
 
@@ -86,7 +90,7 @@ def test_a_reference_that_is_no_optimum_is_refused(plt, data):
 def test_several_estimators_by_name(plt, data):
     fits = {f"rate {rate}": descent(learning_rate=rate).fit(*data) for rate in (0.01, 0.1)}
     display = LossCurveDisplay.from_estimators(fits)
-    assert [line.get_label().split(":")[0] for line in display.lines_] == list(fits)
+    assert [line.get_label().split(" (")[0] for line in display.lines_] == list(fits)
     assert len({line.get_color() for line in display.lines_}) == 2
     legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert legend == [line.get_label() for line in display.lines_]
@@ -111,8 +115,21 @@ def test_a_diverging_fit_leaves_the_others_legible(plt, data):
     for order in ([good, bad], [bad, good]):
         first = LossCurveDisplay.from_estimator(order[0])
         ax = LossCurveDisplay.from_estimator(order[1], ax=first.ax_).ax_
-        assert good.loss_curve_[0] < ax.get_ylim()[1] < 10 * good.loss_curve_[0]
-        assert ax.get_ylim()[0] < good.loss_curve_.min()
+        assert good.loss_curve_[0] < ax.get_ylim()[1] < 20 * good.loss_curve_[0]
+        assert 0.1 * good.loss_curve_.min() < ax.get_ylim()[0] < good.loss_curve_.min()
+        (arrow,) = [line for line in ax.get_lines() if line.get_gid() == "leaves-the-axes"]
+        exit_at = np.flatnonzero(bad.loss_curve_ > ax.get_ylim()[1])[0]
+        assert_array_equal(arrow.get_xdata(), [exit_at])
+        assert len(ax.get_legend().get_texts()) == 2
+
+
+def test_a_spike_that_comes_back_is_no_exit(plt):
+    curve = LossCurve(
+        "a", *[np.arange(4.0)] * 2, np.array([1.0, 1e9, 0.5, 0.4]), None, "", True, ""
+    )
+    ax = LossCurveDisplay([curve]).plot(log_scale=False).ax_
+    assert ax.get_ylim()[1] < 2
+    assert len(ax.get_lines()) == 1
 
 
 def test_unfitted_with_data_fits_a_clone(plt, data):
@@ -183,6 +200,12 @@ def test_what_is_not_finite_is_a_gap(plt):
     )
     on_linear = LossCurveDisplay([curve]).plot(log_scale=False)
     assert_array_equal(on_linear.lines_[0].get_ydata(), [1.0, np.nan, np.nan, 0.0])
+
+
+def test_every_stop_reason_has_words_for_the_legend():
+    for reason in StopReason:
+        curve = LossCurve("a", *[np.arange(2.0)] * 3, None, str(reason), True, "")
+        assert 0 < len(curve.outcome) < 30, reason
 
 
 def test_unfitted_and_foreign_estimators_are_refused(data):

@@ -16,7 +16,7 @@ _X_LABELS = {"iteration": "Iteration", "seconds": "Time since the fit began (s)"
 
 # How far above the highest starting loss a curve may climb before it leaves the picture. A fit that
 # diverges grows geometrically: shown whole, it would press all the others into the bottom line.
-_HEADROOM = {"log": 4.0, "linear": 1.15}
+_HEADROOM = {"log": 10.0, "linear": 1.15}
 
 
 # The sentences of StopReason are too long for a legend.
@@ -32,6 +32,7 @@ _IN_SHORT = {
     StopReason.SEPARABLE.value: "separable classes",
     StopReason.CALLBACK.value: "stopped by a callback",
     StopReason.INTERRUPTED.value: "interrupted",
+    StopReason.EPOCH.value: "one pass made",
 }
 
 
@@ -82,10 +83,14 @@ class LossCurve:
         )
 
     @property
+    def outcome(self) -> str:
+        """The stop reason in two or three words."""
+        return _IN_SHORT.get(self.stop_reason, self.stop_reason)
+
+    @property
     def label(self) -> str:
-        """The entry of the legend: name, stop reason in short, and number of iterations."""
-        reason = _IN_SHORT.get(self.stop_reason, self.stop_reason)
-        return f"{self.name} ({reason}, {self.iteration[-1]:.0f} iterations)"
+        """The entry of the legend: name, outcome and number of iterations."""
+        return f"{self.name} ({self.outcome}, {self.iteration[-1]:.0f} iterations)"
 
 
 class LossCurveDisplay:
@@ -93,7 +98,8 @@ class LossCurveDisplay:
 
     Made with :meth:`from_estimator` or :meth:`from_estimators`; the constructor takes curves that
     are read already. A fit that diverges leaves the picture at the top, so that the others stay
-    legible. A curve ends in a dot where the fit converged, in a cross where it did not.
+    legible. A curve ends in a dot where the fit converged, in a cross where it did not, and in an
+    arrow where it leaves the picture.
 
     Parameters
     ----------
@@ -405,3 +411,19 @@ def _clip_above_the_start(ax: Any, scale: str) -> None:
     lowest = drawn.min()
     margin = 0.05 * (cap - lowest)
     ax.set_ylim(lowest * (lowest / cap) ** 0.05 if scale == "log" else lowest - margin, cap)
+
+    for arrow in [line for line in ax.get_lines() if line.get_gid() == "leaves-the-axes"]:
+        arrow.remove()
+    for line in [line for line in ax.get_lines() if line.get_gid() == "loss-curve"]:
+        x, y = line.get_data()
+        ends = np.flatnonzero(np.isfinite(y))
+        if len(ends) and y[ends[-1]] > cap:
+            ax.plot(
+                x[np.flatnonzero(y > cap)[0]],
+                1.0,
+                marker="^",
+                color=line.get_color(),
+                transform=ax.get_xaxis_transform(),
+                clip_on=False,
+                gid="leaves-the-axes",
+            )
