@@ -113,10 +113,9 @@ def test_stores_the_path(name):
     history = model.history_
     assert history.coef_path.shape == (16, *model.coef_.shape)
     assert history.intercept_path.shape == (16, *np.shape(model.intercept_))
-    for theta, coef, intercept in zip(path, history.coef_path, history.intercept_path):
-        expected_coef, expected_intercept = to_attributes(theta, like=model)
-        assert_relative(coef, expected_coef)
-        assert_relative(intercept, expected_intercept)
+    coef_path, intercept_path = zip(*(to_attributes(theta, like=model) for theta in path))
+    assert_relative(history.coef_path, coef_path)
+    assert_allclose(history.intercept_path, intercept_path, rtol=1e-10, atol=1e-14)
     assert_array_equal(history.coef_path[-1], model.coef_)
     assert_array_equal(history.intercept_path[-1], model.intercept_)
 

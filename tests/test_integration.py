@@ -264,7 +264,7 @@ def test_concurrent_fits_leave_the_blas_threads_as_they_were(limit):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 20))
     y = X @ rng.standard_normal(20) + rng.standard_normal(len(X))
-    models = [LinearRegression(), LogisticRegression(), LinearRegression(solver="gd")] * 4
+    models = [LinearRegression(), LogisticRegression(), LinearRegression(solver="gd")] * 2
     targets = [y > 0 if is_classifier(model) else y for model in models]
     serial = [clone(model).fit(X, target) for model, target in zip(models, targets)]
     with threadpool_limits(limit):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import EXACT_LINEAR, LINEAR_SOLVERS, least_squares, linear
+from scipy.linalg import LinAlgWarning
 from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.preprocessing import StandardScaler
 
@@ -153,7 +154,7 @@ def test_dependent_columns_get_the_minimum_norm_in_their_own_units(solver, fit_i
     X = np.column_stack([X, 3 * X[:, 4] - 20 * X[:, 7]]) * np.geomspace(0.1, 10, 13)
     weight = np.random.default_rng(4).uniform(0.1, 2, len(X)) if weighted else None
     model = linear(solver, fit_intercept=fit_intercept)
-    with pytest.warns(UserWarning, match=r"\b(4|7|12)\b"):  # names one of the three
+    with pytest.warns(LinAlgWarning, match=r"\b(4|7|12)\b"):  # names one of the three
         model.fit(X, y, sample_weight=weight)
     assert model.rank_ == 12
     assert_minimum_norm(model, X, y, weight, fit_intercept)
@@ -165,7 +166,7 @@ def test_the_warning_names_the_dependent_columns_of_a_frame(solver):
     X, y, *_ = least_squares(n_features=3)
     frame = pd.DataFrame(X, columns=["age", "height", "weight"])
     frame["height_cm"] = 100 * frame["height"]
-    with pytest.warns(UserWarning, match="height"):
+    with pytest.warns(LinAlgWarning, match="height"):
         linear(solver).fit(frame, y)
 
 
@@ -205,7 +206,7 @@ def test_a_constant_column_adds_nothing_to_an_intercept(solver, value):
     X, y, _, coef, intercept, _ = least_squares()
     X = np.column_stack([X[:, :2], np.full(len(X), value), X[:, 2:]])
     model = linear(solver)
-    with pytest.warns(UserWarning, match=r"\b2\b"):
+    with pytest.warns(LinAlgWarning, match=r"\b2\b"):
         model.fit(X, y)
     assert model.rank_ == 4
     assert_allclose(model.coef_, np.insert(coef, 2, 0), rtol=1e-9, atol=1e-12)
@@ -229,7 +230,7 @@ def test_columns_of_zeros_get_coefficients_of_zero(solver, fit_intercept):
     if solver == "gd":  # a rank is what exact solvers report in words
         model.fit(X, y)
     else:
-        with pytest.warns(UserWarning, match=r"\b[01]\b"):
+        with pytest.warns(LinAlgWarning, match=r"\b[01]\b"):
             model.fit(X, y)
         assert model.rank_ == 0
     assert_array_equal(model.coef_, [0, 0])
