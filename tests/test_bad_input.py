@@ -4,6 +4,7 @@ import re
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_equal
@@ -287,7 +288,6 @@ def test_prediction_before_fit_and_with_other_features(estimator, method):
 
 @each_estimator
 def test_prediction_with_other_names(estimator):
-    pd = pytest.importorskip("pandas")
     X, y, _ = good_data()
     model = estimator(alpha=0.1).fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
     with pytest.raises(ValueError, match="feature names"):

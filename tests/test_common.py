@@ -17,7 +17,7 @@ ESTIMATORS = [
     LogisticRegression(),
     LogisticRegression(solver="newton"),
     LogisticRegression(solver="gd"),
-    # fit_intercept=False fails check_class_weight_classifiers, in scikit-learn's own as well: a plane
+    # Without an intercept, scikit-learn's own fails check_class_weight_classifiers as well: a plane
     # through the origin cannot put 87 % of the rows on one side.
     LogisticRegression(alpha=0.1, tol=1e-10),
     LogisticRegression(solver="newton", alpha=0.01, class_weight="balanced"),
