@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
+import os
 import sys
 import time
 import warnings
@@ -141,6 +143,7 @@ def judge(model: Any, auto: Any, best: Any) -> str:
 def report(study: Study, callbacks: Sequence[Any]) -> tuple[dict[str, Pipeline], Pipeline]:
     """Fit, search and print the tables; returns the fits to draw by name, and the exact one."""
     print(_describe(study))
+    study.fit()  # the first fit of a process loads libraries and starts threads: not to be timed
     exact = study.fit()
     descent = study.fit(solver="gd", max_iter=LONG)
     closer = study.fit(solver="nesterov", max_iter=LONG, tol=1e-12)
@@ -337,8 +340,24 @@ def _progress_callbacks() -> list[ProgressBar]:
 
     # scikit-learn's bar writes to rich's console, which is stdout unless told otherwise.
     rich.reconfigure(stderr=True)
-    return [ProgressBar()]
+    return [ProgressBar(max_propagation_depth=0)]
+
+
+def _run() -> int:
+    """The program: what concerns the process, not the job."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # θ on a terminal that has no Greek
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough. Nothing may be flushed into its pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())

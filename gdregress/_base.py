@@ -290,13 +290,17 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             history.intercept_path = np.stack([np.asarray(b) for _, b in pairs])
 
     def _set_theta(self, theta):
+        if not np.all(np.isfinite(theta)):
+            raise FloatingPointError(
+                "the coefficients overflow float64; rescale X and y to ordinary units."
+            )
         self.coef_, self.intercept_ = self._shaped(theta)
 
     def _set_design(self, objective):
         """Attributes that describe X, where a subclass promises them."""
 
     def _linear_predictor(self, X):
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         coef = self.coef_.reshape(-1, self.n_features_in_)
         product = X @ coef.T
@@ -321,7 +325,8 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
     def _explaining_overflow(self, X):
         """Turn a non-finite intermediate result into scikit-learn's words about X, or our own."""
         try:
-            yield
+            with np.errstate(all="ignore"):  # what matters is looked at where it is computed
+                yield
         except (FloatingPointError, LinAlgError) as error:
             name = type(self).__name__
             assert_all_finite(X, estimator_name=name, input_name="X")
@@ -334,7 +339,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
 
 
 def _is_fitted_state(name):
-    return name.endswith("_") and not name.startswith("__") or name in {"_dtype", "_descent"}
+    return name.endswith("_") or name in {"_descent", "_dtype", "_theta", "_y_ndim"}
 
 
 def _rule_name(rule):

@@ -20,8 +20,10 @@ __all__ = [
     "ColumnSquares",
     "Hessian",
     "HessianProduct",
+    "LargestRow",
     "LossGradient",
     "LossValue",
+    "Margin",
     "Moments",
     "RFactor",
     "linear_predictor",
@@ -246,7 +248,8 @@ class HessianProduct(_Sum):
 
 
 class RFactor:
-    """The R factor of ``diag(sqrt(s)) [1 X~ y]`` by blocked Householder QR.
+    """The R factor of ``diag(sqrt(s)) [1 X~ y]`` by blocked Householder QR, ``[X~ y]`` without
+    an intercept.
 
     Associative: the R factor of two stacked R factors is the R factor of all their rows
     (Golub & Van Loan, Matrix Computations, 4th ed., section 5.3.7; "tall skinny QR").
@@ -257,9 +260,20 @@ class RFactor:
         self.frame, self.y_shift, self.fit_intercept = frame, y_shift, fit_intercept
 
     def __call__(self, block):
+        n_rows = block.X.shape[0]
+        # Sparse blocks hold many rows: only a slab of them is dense at a time.
+        slab = n_rows if not sparse.issparse(block.X) else max(256, 4 * block.X.shape[1])
+        total = None
+        for begin in range(0, n_rows, slab):
+            part = self._slab(Block(*(None if b is None else b[begin : begin + slab] for b in block)))
+            total = part if total is None else self.combine(total, part)
+        return total
+
+    def _slab(self, block):
         X = self.frame.rows(block.X)
-        first = np.full((X.shape[0], 1), 1.0 if self.fit_intercept else 0.0)
-        rows = np.hstack([first, X, block.y - self.y_shift])
+        X = X.toarray() if sparse.issparse(X) else X
+        ones = [np.ones((len(X), 1))] if self.fit_intercept else []
+        rows = np.hstack([*ones, X, block.y - self.y_shift])
         return _triangle(_weighted_rows(rows, block.sample_weight))
 
     @staticmethod
@@ -299,7 +313,34 @@ class ColumnRange:
         return np.vstack([np.minimum(total[0], part[0]), np.maximum(total[1], part[1])])
 
 
-class LargestRow(_Sum):
+class Margin:
+    """The smallest margin of any row of positive weight, shape (1,): its class against the best
+    other. Positive: theta separates the classes, and 2 theta does so with half the loss.
+    """
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block, theta):
+        z = linear_predictor(
+            self.frame.shifted(block.X), _on_original_scale(theta, self.frame)
+        )[:, 0, :]
+        if z.shape[1] == 1:
+            margin = (2.0 * block.y[:, 0] - 1.0) * z[:, 0]
+        else:
+            own = np.take_along_axis(z, block.y, axis=1)[:, 0]
+            np.put_along_axis(z, block.y, -np.inf, axis=1)
+            margin = own - z.max(axis=1)
+        if block.sample_weight is not None:
+            margin = margin[block.sample_weight > 0.0]
+        return margin.min(initial=np.inf, keepdims=True)
+
+    @staticmethod
+    def combine(total, part):
+        return np.minimum(total, part)
+
+
+class LargestRow:
     """``max_i s_i |[x_i 1]|^2``: the smoothness of the worst single row."""
 
     def __init__(self, fit_intercept):

@@ -157,6 +157,14 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.solver_ = "newton"
         self.converged_ = reason is StopReason.DECREMENT
         self._set_history(history)
+        if reason is StopReason.SEPARABLE:
+            warnings.warn(
+                f"{type(self).__name__}: the classes are linearly separable, so without a penalty the "
+                f"coefficients would grow for ever; the fit stopped at the first iterate that "
+                f"separates them. Set alpha > 0.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         if reason is StopReason.MAX_ITER and settings.tol > 0:
             warnings.warn(
                 f"{type(self).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
@@ -210,7 +218,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self._loss().probabilities(self._linear_predictor(X))
+        z = self._linear_predictor(X)
+        return self._loss().probabilities(z)
 
     def predict_log_proba(self, X):
         """Logarithms of :meth:`predict_proba`, finite where a probability underflows.
@@ -223,4 +232,5 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return self._loss().log_probabilities(self._linear_predictor(X))
+        z = self._linear_predictor(X)
+        return self._loss().log_probabilities(z)

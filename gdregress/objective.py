@@ -145,6 +145,10 @@ class BlockObjective:
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
 
+    def margin(self, theta):
+        """The smallest margin of any row: positive where theta (one model) separates the classes."""
+        return float(self.blocks.reduce(kernels.Margin(self.frame), theta)[0])
+
     @cached_property
     def gram(self):
         """``1/S [X 1]^T diag(s) [X 1]`` in the frame, or None where it would be too large."""
@@ -383,14 +387,16 @@ class CentredFactor:
 
     @classmethod
     def from_triangle(cls, triangle, frame, y_shift, total_weight):
-        """From the R factor of ``diag(sqrt(s)) [1 X~ y - y_shift]``."""
+        """From the R factor of ``diag(sqrt(s)) [1 X~ y - y_shift]``, without the ones if it has
+        one column less."""
         if not np.all(np.isfinite(triangle)):
             raise FloatingPointError(_overflow("X"))
         n_features = len(frame.shift)
-        x, y = slice(1, n_features + 1), slice(n_features + 1, None)
-        head = triangle[0, 0]
-        mean_x = triangle[0, x] / head if head else np.zeros(n_features)
-        mean_y = triangle[0, y] / head if head else np.zeros(len(y_shift))
+        centred = len(triangle) - n_features - len(y_shift)
+        x, y = slice(centred, n_features + centred), slice(n_features + centred, None)
+        mean_x, mean_y = np.zeros(n_features), np.zeros(len(y_shift))
+        if centred:
+            mean_x, mean_y = triangle[0, x] / triangle[0, 0], triangle[0, y] / triangle[0, 0]
         root, q = triangle[x, x].copy(), triangle[x, y]
         # A column whose spread is the rounding of its mean is constant.
         size = np.abs(frame.shift / frame.scale) + np.abs(mean_x)

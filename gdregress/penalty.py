@@ -64,8 +64,9 @@ class ElasticNet:
     def curvature(self, shape):
         """The diagonal of its Hessian, of the given shape (n_features + 1, n_outputs)."""
         curvature = np.full(shape, self.l2)
-        if self._scale is not None:
-            curvature[:-1] /= self._scale[:, 0] ** 2
+        if self._scale is not None and self.l2:
+            root = np.sqrt(self.l2) / self._scale[:, 0]
+            curvature[:-1] = np.clip(root, 1e-150, 1e150) ** 2
         curvature[-1] = 0.0
         return curvature
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from .solvers.descent import DescentSettings
 from .solvers.schedules import SCHEDULES
@@ -102,6 +102,11 @@ def check_plan(estimator, exact_solvers, *, asks_for_descent=False):
         batch_size = _whole(estimator, "batch_size", "None or an integer >= 1", lambda v: v >= 1)
     learning_rate = _learning_rate(estimator)
     schedule = _schedule(estimator)
+    try:
+        check_random_state(estimator.random_state)
+    except ValueError:
+        accepted = "None, an integer or a numpy.random.RandomState"
+        _fail(ValueError, estimator, "random_state", estimator.random_state, accepted)
     line_search = learning_rate == "line_search"
 
     plain_schedule = isinstance(estimator.schedule, str) and estimator.schedule == "constant"

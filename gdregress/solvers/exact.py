@@ -214,10 +214,11 @@ def triangle_solve(root, q, ridge, scale, n_samples):
     # Any solution, then its projection on the row space, both in ordinary sizes.
     solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
     rows = (vt[kept] * unit * scale).T  # rows of the design in original units
-    size = np.abs(rows).max() or 1.0
+    size = np.abs(rows).max(initial=0.0) or 1.0
     basis, _ = linalg.qr(rows / size, mode="economic", check_finite=False)
-    original = solution / scale[:, None]
-    return (basis @ (basis.T @ original)) * scale[:, None], rank, condition, dependent
+    original = basis @ (basis.T @ (solution / scale[:, None]))
+    original[~regular] = 0.0  # exactly: the shift of a constant column may be huge
+    return original * scale[:, None], rank, condition, dependent
 
 
 def _wide(objective):

@@ -22,6 +22,8 @@ _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
 # Below this reciprocal condition of the scaled Hessian it is asked whether columns are dependent.
 _SUSPICIOUS_RCOND = 1e-13
+# A loss below this share of the start's is worth a pass over X to see if the classes separate.
+_CONFIDENT = 0.1
 
 
 def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=None):
@@ -73,6 +75,10 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             norms = frame.gradient_outside(gradient), np.linalg.norm(update)
             _record(history, iteration, float(loss[0]), *norms, step, held_out(theta))
             stop = watch is not None and watch.end(frame.leave(theta))
+            # Without a penalty, separable classes have no optimum: do not run after it.
+            confident = loss[0] < _CONFIDENT * start_loss and framed.penalty.l2 == 0.0
+            if confident and framed.margin(theta) > 0.0:
+                return frame.leave(theta), StopReason.SEPARABLE
             rounding = 4.0 * _EPS * max(float(loss[0]), _EPS * start_loss)
             # The step just made squares what the decrement measured before it.
             if decrement <= max(tol * tol * start_loss, rounding) or step == 0.0:
