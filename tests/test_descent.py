@@ -188,6 +188,23 @@ def test_the_automatic_rate_serves_columns_in_any_unit():
         assert np.all(np.diff(model.loss_curve_) <= 1e-15 * model.loss_curve_[0])
 
 
+@pytest.mark.parametrize("exponent", [-200, 200])
+def test_a_column_beyond_the_range_of_squares_is_refused_or_not_called_converged(exponent):
+    """Its gradient, 1e-200 or 1e200 times the others', has no square in double precision."""
+    X, y, *_ = least_squares()
+    X[:, 1] *= 10.0**exponent
+    model = LinearRegression(solver="gd")
+    try:
+        with pytest.warns(ConvergenceWarning, match="features"):
+            model.fit(X, y)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert model.converged_ is False
+    assert message == "" or re.search("scale|large|small", message)
+
+
 # Stopping
 
 
