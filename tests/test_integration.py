@@ -140,11 +140,14 @@ def test_fit_leaves_its_arguments_alone(model):
 # Pipelines and searches
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize(
-    ("model", "load"),
-    [(LinearRegression(), load_diabetes), (LogisticRegression(), load_breast_cancer)],
-    ids=["linear", "logistic"],
+    ("model", "load", "n_jobs"),
+    [
+        (LinearRegression(), load_diabetes, 1),
+        (LinearRegression(), load_diabetes, 2),
+        (LogisticRegression(), load_breast_cancer, 1),
+    ],
+    ids=["linear", "linear in two processes", "logistic"],
 )
 def test_grid_search_in_a_pipeline(model, load, n_jobs):
     X, y = load(return_X_y=True)

@@ -22,7 +22,7 @@ MODELS = {
     "softmax gd": LogisticRegression(solver="gd", max_iter=5, tol=0),
 }
 each_model = pytest.mark.parametrize("name", MODELS)
-START_METHODS = [m for m in multiprocessing.get_all_start_methods() if m in ("fork", "spawn")]
+START_METHODS = [m for m in multiprocessing.get_all_start_methods() if m == "fork"]
 
 
 def data(name, n_samples=60_000):
