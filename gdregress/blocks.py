@@ -66,19 +66,28 @@ class RowBlocks:
 
     def reduce(self, kernel, *args):
         """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers."""
-        n_blocks = -(-self.n_samples // self.block_rows)
+        n_samples, block_rows = self.n_samples, self.block_rows
+        n_blocks = -(-n_samples // block_rows)
+        if n_blocks == 1:
+            return self._unguarded(kernel, 0, 1, args)
         n_runs = min(n_blocks, _N_RUNS)
 
         def run(number):
+            first, last = number * n_blocks // n_runs, (number + 1) * n_blocks // n_runs
             with np.errstate(all="ignore"):  # per thread; the objective looks at the result
-                total = None
-                for b in range(number * n_blocks // n_runs, (number + 1) * n_blocks // n_runs):
-                    rows = slice(b * self.block_rows, min((b + 1) * self.block_rows, self.n_samples))
-                    part = kernel(self.block(rows), *args)
-                    total = part if total is None else kernel.combine(total, part)
-                return total
+                return self._unguarded(kernel, first, last, args)
 
         return fold(run, n_runs, kernel.combine, self.workers)
+
+    def _unguarded(self, kernel, first, last, args):
+        """Fold the blocks `first` to `last` - 1 on this thread."""
+        total = None
+        for number in range(first, last):
+            begin = number * self.block_rows
+            block = self.block(slice(begin, min(begin + self.block_rows, self.n_samples)))
+            part = kernel(block, *args)
+            total = part if total is None else kernel.combine(total, part)
+        return total
 
     def batches(self, generator, batch_size):
         """The mini-batches of one epoch, in an order drawn from `generator`.

@@ -265,7 +265,9 @@ class RFactor:
         slab = n_rows if not sparse.issparse(block.X) else max(256, 4 * block.X.shape[1])
         total = None
         for begin in range(0, n_rows, slab):
-            part = self._slab(Block(*(None if b is None else b[begin : begin + slab] for b in block)))
+            part = self._slab(
+                Block(*(None if b is None else b[begin : begin + slab] for b in block))
+            )
             total = part if total is None else self.combine(total, part)
         return total
 
@@ -322,9 +324,9 @@ class Margin:
         self.frame = frame
 
     def __call__(self, block, theta):
-        z = linear_predictor(
-            self.frame.shifted(block.X), _on_original_scale(theta, self.frame)
-        )[:, 0, :]
+        z = linear_predictor(self.frame.shifted(block.X), _on_original_scale(theta, self.frame))[
+            :, 0, :
+        ]
         if z.shape[1] == 1:
             margin = (2.0 * block.y[:, 0] - 1.0) * z[:, 0]
         else:

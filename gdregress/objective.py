@@ -146,7 +146,7 @@ class BlockObjective:
         return self.penalty.proximal(theta, step)
 
     def margin(self, theta):
-        """The smallest margin of any row: positive where theta (one model) separates the classes."""
+        """The smallest margin of any row: positive where theta separates the classes."""
         return float(self.blocks.reduce(kernels.Margin(self.frame), theta)[0])
 
     @cached_property
@@ -281,11 +281,20 @@ class CentredMoments:
 
     @classmethod
     def from_objective(cls, objective):
-        """One pass over X; a second one where the sampled frame turns out unfit."""
-        frame = objective.sampled_frame()
-        y_shift = objective.blocks.sample(_SAMPLE_ROWS).y.mean(axis=0) * objective.fit_intercept
+        """One pass over X; a second one where the frame, guessed from a sample, was unfit.
+
+        Where X is a single block the guess is no frame at all, which costs least.
+        """
+        blocks = objective.blocks
+        small = blocks.n_samples <= blocks.block_rows
+        frame = objective.frame if small else objective.sampled_frame()
+        y_shift = np.zeros(objective.shape[1])
+        if objective.fit_intercept and not small:
+            y_shift = blocks.sample(_SAMPLE_ROWS).y.mean(axis=0)
         moments = cls._in_frame(objective, frame, y_shift)
-        if moments is None or not moments._frame_was_fit():
+        if moments is None or not moments._frame_was_fit(blocks.is_sparse):
+            if objective.fit_intercept:
+                y_shift = y_shift + (0.0 if moments is None else moments.mean_y)
             moments = cls._in_frame(objective, objective.exact_frame(), y_shift)
             if moments is None:
                 raise FloatingPointError(_overflow("y"))
@@ -294,30 +303,33 @@ class CentredMoments:
     @classmethod
     def _in_frame(cls, objective, frame, y_shift):
         gram, cross, square = objective.blocks.reduce(kernels.Moments(frame, y_shift))
-        if not (np.all(np.isfinite(gram)) and np.all(np.isfinite(square))):
+        if not (np.isfinite(gram).all() and np.isfinite(square).all()):
             return None
         total_weight = gram[-1, -1]
         mean_x, mean_y = gram[-1, :-1] / total_weight, cross[-1] / total_weight
         gram, cross = gram[:-1, :-1], cross[:-1]
         if objective.fit_intercept:
             # sum s (x - mean)(x - mean)^T = sum s x x^T - S mean mean^T
-            gram -= total_weight * np.outer(mean_x, mean_x)
-            cross -= total_weight * np.outer(mean_x, mean_y)
+            gram -= (total_weight * mean_x)[:, None] * mean_x
+            cross -= (total_weight * mean_x)[:, None] * mean_y
             square -= total_weight * mean_y**2
             np.maximum(square, 0.0, out=square)
             # A column whose spread is the rounding of its mean is constant.
             noise = 8.0 * _EPS * (np.abs(frame.shift / frame.scale) + np.abs(mean_x))
-            constant = np.diag(gram) <= total_weight * noise**2
-            gram[constant] = gram[:, constant] = cross[constant] = 0.0
+            constant = gram.diagonal() <= total_weight * noise**2
+            if constant.any():
+                gram[constant] = gram[:, constant] = cross[constant] = 0.0
         else:
             mean_x, mean_y = np.zeros_like(mean_x), np.zeros_like(mean_y)
         return cls(frame, y_shift, total_weight, mean_x, mean_y, gram, cross, square)
 
-    def _frame_was_fit(self):
+    def _frame_was_fit(self, is_sparse):
         """Whether no column lost its digits to cancellation, underflow or overflow."""
-        variance = np.diag(self.gram) / self.total_weight
-        centred = np.abs(self.mean_x) <= 64.0 * np.sqrt(np.maximum(variance, 0.0))
-        return bool(np.all((variance > 1e-200) & centred))
+        variance = self.gram.diagonal() / self.total_weight
+        if is_sparse:  # never shifted
+            return bool((variance > 1e-200).all())
+        fit = (variance > 1e-200) & (self.mean_x**2 <= 4096.0 * variance)
+        return bool(fit.all() and (self.mean_y**2 <= 1e6 * self.square / self.total_weight).all())
 
     def at_zero(self):
         """``L`` and its gradient (original columns) at theta = 0, without the penalty."""

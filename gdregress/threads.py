@@ -9,7 +9,6 @@ import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController
 
@@ -57,14 +56,15 @@ _pool = None
 _pool_lock = threading.Lock()
 
 
-@contextmanager
-def single_threaded_blas():
-    """Hold BLAS at one thread; yields the number of workers that the caller may use."""
-    workers = _guard.enter()
-    try:
-        yield workers
-    finally:
-        _guard.leave()
+class single_threaded_blas:  # noqa: N801
+    """Hold BLAS at one thread; entering gives the number of workers that the caller may use."""
+
+    def __enter__(self):
+        self._held = _guard
+        return self._held.enter()
+
+    def __exit__(self, *exception):
+        self._held.leave()
 
 
 def _executor():

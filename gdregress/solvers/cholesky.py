@@ -32,22 +32,24 @@ class ScaledCholesky:
     """
 
     def __init__(self, matrix):
-        diagonal = np.diag(matrix)
-        if not np.all(diagonal > 0.0):
+        diagonal = matrix.diagonal()
+        if not (diagonal > 0.0).all():
             raise linalg.LinAlgError("a diagonal element is not positive")
         self.unit = np.sqrt(diagonal)
         self.scaled = matrix / self.unit
         self.scaled /= self.unit[:, None]
-        self._factor = linalg.cho_factor(self.scaled, check_finite=False)
+        self._factor, failed = lapack.dpotrf(self.scaled)
+        if failed:
+            raise linalg.LinAlgError(f"the leading minor of order {failed} is not positive definite")
         norm = np.abs(self.scaled).sum(axis=0).max()
-        self.rcond, _ = lapack.dpocon(self._factor[0], norm, uplo="U")
+        self.rcond, _ = lapack.dpocon(self._factor, norm)
 
     def solve(self, b):
         """``H^-1 b`` for b of shape (q,) or (q, k)."""
         unit = self.unit if b.ndim == 1 else self.unit[:, None]
-        return linalg.cho_solve(self._factor, b / unit, check_finite=False) / unit
+        return lapack.dpotrs(self._factor, b / unit)[0] / unit
 
     def condition_number(self):
         """Condition number of the scaled columns: the root of that of the scaled matrix."""
-        eigenvalues = linalg.eigvalsh(self.scaled, check_finite=False)
+        eigenvalues = np.linalg.eigvalsh(self.scaled)
         return float(np.sqrt(eigenvalues[-1] / eigenvalues[0])) if eigenvalues[0] > 0 else np.inf

@@ -16,13 +16,14 @@ from scipy.sparse.linalg import LinearOperator, lsmr
 from ..objective import CentredFactor, CentredMoments
 from .cholesky import ScaledCholesky
 
-__all__ = ["ExactSolution", "solve_least_squares"]
+__all__ = ["ExactSolution", "rank_and_condition", "solve_least_squares", "triangle_solve"]
 
 _EPS = np.finfo(np.float64).eps
 # The Gram matrix has the squared condition: up to here two refinement steps recover QR's accuracy.
 _MIN_RCOND = 1e-13
 # Below this squared condition the normal equations are as accurate as QR without refinement.
-_WELL_CONDITIONED = 1e-2
+_WELL_CONDITIONED = 5e-4
+_MAX_REFINEMENTS = 3
 # More sparse columns than this: a Krylov method, never a dense p x p matrix.
 _MAX_SPARSE_COLUMNS = 2000
 
@@ -69,20 +70,15 @@ def _normal_equations(objective, moments):
         return None
     if not cholesky.rcond > _MIN_RCOND:
         return None
+    design = cholesky
     if np.any(ridge):  # rank and condition belong to X
-        try:
-            design = ScaledCholesky(moments.gram)
-        except linalg.LinAlgError:
+        design = _regular_design(moments)
+        if design is None:
             return None
-        if not design.rcond > _MIN_RCOND:
-            return None
-    else:
-        design = cholesky
 
     theta = moments.theta(cholesky.solve(moments.cross / total_weight))
     theta, loss, gradient = _refine(framed, moments, cholesky, hessian, theta)
     return _solution(
-        objective,
         moments,
         theta=theta,
         solver="normal_equations",
@@ -91,6 +87,27 @@ def _normal_equations(objective, moments):
         loss=loss,
         gradient=gradient,
     )
+
+
+def _regular_design(moments):
+    """The scaled Gram matrix of X, factored; None where its condition asks for a triangle."""
+    try:
+        design = ScaledCholesky(moments.gram)
+    except linalg.LinAlgError:
+        return None
+    return design if design.rcond > _MIN_RCOND else None
+
+
+def rank_and_condition(objective, moments):
+    """Rank and 2-norm condition number of the centred design with unit columns."""
+    design = _regular_design(moments)
+    if design is not None:
+        return len(moments.gram), design.condition_number()
+    factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
+    none = np.zeros(len(moments.gram))
+    n_samples = objective.blocks.n_samples
+    _, rank, condition, _ = triangle_solve(factor.root, factor.q, none, none + 1.0, n_samples)
+    return rank, condition
 
 
 def _refine(framed, moments, cholesky, hessian, theta):
@@ -102,42 +119,40 @@ def _refine(framed, moments, cholesky, hessian, theta):
 
     Returns theta, and the loss and gradient there.
     """
-    residual = moments.square - np.einsum(
-        "jk,jk->k", moments.cross, theta[:-1, 0] * 1.0
-    )  # = rho^2 at the optimum without a penalty
-    noisy = np.all(residual > 1e-4 * moments.square)
-    small = framed.blocks.n_samples <= framed.blocks.block_rows
-    if cholesky.rcond > _WELL_CONDITIONED and noisy and not small:
+    # = |y~ - X~ w|^2 at the optimum without a penalty
+    residual = moments.square - (moments.cross * theta[:-1, 0]).sum(axis=0)
+    noisy = (residual > 1e-4 * moments.square).all()
+    if cholesky.rcond > _WELL_CONDITIONED and noisy:
         loss, gradient = _at(framed, moments, theta)
         return theta, loss, gradient
 
-    mean = moments.mean_x[:, None]
-    loss, gradient = framed.value_and_gradient(theta)
-    for _ in range(3):
+    condition = cholesky.rcond**-0.5
+    unit = cholesky.unit[:, None]
+    first = previous = np.inf
+    for _ in range(_MAX_REFINEMENTS):
+        loss, gradient = framed.value_and_gradient(theta)
         # In centred coordinates the intercept decouples: g_w - mean g_b, and g_b.
         outer = gradient[-1, 0]
-        inner = gradient[:-1, 0] - mean * outer
+        inner = gradient[:-1, 0] - moments.mean_x[:, None] * outer
         step = cholesky.solve(inner)
-        correction = np.empty_like(theta)
-        correction[:-1, 0] = -step
-        correction[-1, 0] = -outer + moments.mean_x @ step
-        refined = theta + correction
-        decrease = 0.5 * float(np.sum(inner * step) + np.sum(outer**2))
-        size = np.linalg.norm(step * cholesky.unit[:, None])
-        done = size <= 1e-9 * np.linalg.norm(theta[:-1, 0] * cholesky.unit[:, None])
-        if done and decrease <= 1e-3 * float(loss[0]):
-            # The objective is quadratic: loss and gradient after the step follow from the step.
-            after = gradient.copy()
-            after[:-1, 0] = mean * 0.0 + (inner - hessian @ step)
-            after[-1, 0] = 0.0
-            return refined, float(loss[0]) - decrease, after
-        new_loss, new_gradient = framed.value_and_gradient(refined)
-        if not new_loss[0] <= loss[0]:
-            break  # at rounding level
-        theta, loss, gradient = refined, new_loss, new_gradient
-        if done:
+        size = np.linalg.norm(step * unit) / (np.linalg.norm(theta[:-1, 0] * unit) or 1.0)
+        if not size <= 0.5 * previous:  # no longer contracting: at rounding level
+            return theta, float(loss[0]), gradient
+        first, previous = min(first, size), size
+        theta = theta.copy()
+        theta[:-1, 0] -= step
+        theta[-1, 0] += moments.mean_x @ step - outer
+        # A step leaves the share of the error that the first solution had of theta: `first`.
+        if size * max(first, _EPS) <= _EPS * condition:
             break
-    return theta, float(loss[0]), gradient
+    # The objective is quadratic: loss and gradient after the step follow from the step...
+    decrease = 0.5 * float((inner * step).sum() + (outer**2).sum())
+    if decrease > 1e-3 * float(loss[0]):  # ... unless little is left of the loss
+        loss, gradient = framed.value_and_gradient(theta)
+        return theta, float(loss[0]), gradient
+    gradient[:-1, 0] = inner - hessian @ step
+    gradient[-1, 0] = 0.0
+    return theta, float(loss[0]) - decrease, gradient
 
 
 def _at(framed, moments, theta):
@@ -149,7 +164,9 @@ def _at(framed, moments, theta):
     gradient = np.zeros_like(theta)
     gradient[:-1, 0] = (gram_coef - moments.cross) / moments.total_weight
     framed.penalty.add_gradient(theta, gradient)
-    loss = 0.5 * float(np.sum(square)) / moments.total_weight + float(framed.penalty.value(theta)[0])
+    loss = 0.5 * float(np.sum(square)) / moments.total_weight + float(
+        framed.penalty.value(theta)[0]
+    )
     return loss, gradient
 
 
@@ -164,7 +181,6 @@ def _from_factor(objective, moments):
     theta = factor.theta(coef)
     loss, gradient = framed.value_and_gradient(theta)
     return _solution(
-        objective,
         factor,
         theta=theta,
         solver="lstsq",
@@ -255,13 +271,12 @@ def _wide(objective):
     )
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * total_weight
     if np.any(ridge):
-        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge), len(X))
+        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
     else:
         coef, rank, condition, _ = triangle_solve(centred, target, ridge, frame.scale, len(X))
     theta = factor.theta(coef)
     loss, gradient = framed.value_and_gradient(theta)
     return _solution(
-        objective,
         factor,
         theta=theta,
         solver="lstsq",
@@ -272,7 +287,7 @@ def _wide(objective):
     )
 
 
-def _wide_ridge(centred, target, root_ridge, n_samples):
+def _wide_ridge(centred, target, root_ridge):
     """Ridge with p >= m: in ``v = root_ridge w`` it is ``min |A v - y|^2 + |v|^2``."""
     unit = np.linalg.norm(centred, axis=0)
     singular = linalg.svdvals(centred / np.where(unit > 0.0, unit, 1.0), check_finite=False)
@@ -335,7 +350,7 @@ def _krylov(objective):
     )
 
 
-def _solution(objective, statistics, *, theta, gradient, dependent=None, **found):
+def _solution(statistics, *, theta, gradient, dependent=None, **found):
     frame = statistics.frame
     return ExactSolution(
         theta=frame.leave(theta),
