@@ -1,6 +1,6 @@
 """What the two estimators share: the one ``fit``, its callbacks, and its attributes.
 
-    fit -> validate -> objective -> solver -> fitted attributes
+fit -> validate -> objective -> solver -> fitted attributes
 """
 
 import warnings
@@ -17,14 +17,17 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._watch import Watch
 from .blocks import RowBlocks
-from .history import History, StopReason
+from .history import StopReason
 from .objective import BlockObjective, CentredMoments, QuadraticObjective
 from .penalty import ElasticNet
-from .solvers.descent import DescentState, descend
+from .resume import Descent, automatic_rate
+from .solvers.descent import descend
 from .threads import single_threaded_blas
 from .validation import (
     check_initial_theta,
+    check_partial_fit,
     check_plan,
     check_sample_weight,
     check_validation_arguments,
@@ -121,39 +124,144 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         ValueError, TypeError
             For bad data or a parameter out of range; a fitted estimator is left as it was.
         """
+        has_start = coef_init is not None or intercept_init is not None
+        interruption = None
         with self._unchanged_on_error(), single_threaded_blas() as workers:
-            asks_for_descent = any(v is not None for v in (coef_init, intercept_init, X_val))
+            asks_for_descent = has_start or X_val is not None or self._is_pending()
             plan = check_plan(self, self._exact_solvers, asks_for_descent=asks_for_descent)
             check_validation_arguments(self, X_val, y_val, sample_weight_val)
+            previous = None if has_start else self._descent_to_continue(plan)
+            self._forget(but_features=previous is not None)
             user_y = y
-            X, y = self._validate_fit(X, y)
+            X, y = self._validate_rows(X, y, reset=previous is None)
             sample_weight = check_sample_weight(sample_weight, X)
             with self._explaining_overflow(X):
                 target, weight = self._encode(y, sample_weight)
                 weight = normalised_weights(weight)
+                n_samples, shape = X.shape[0], (X.shape[1], self._n_outputs(target))
+                if previous is not None:
+                    classes = getattr(self, "classes_", None)
+                    previous.check_data(self, n_samples, shape, classes)
+                seed = None
+                if plan.exact is None:
+                    seed = self._draw_seed() if previous is None else previous.seed
                 validation = None
                 if X_val is not None:
-                    validation = self._validation_objective(X_val, y_val, sample_weight_val, workers)
+                    validation = self._validation_objective(
+                        X_val, y_val, sample_weight_val, target.shape[1], workers
+                    )
                 elif plan.settings.early_stopping and plan.exact is None:
-                    X, target, weight, validation = self._split(X, target, weight, workers)
+                    X, target, weight, validation = self._split(X, target, weight, seed, workers)
                 objective = self._objective(X, target, weight, workers)
-                shape = (X.shape[1], objective.shape[1])
                 start = check_initial_theta(self, shape, coef_init, intercept_init)
-                watch = _Watch.of(self, plan, X, user_y, sample_weight)
                 if plan.exact is not None:
+                    watch = Watch.of(self, plan, X, user_y, sample_weight)
                     self._fit_exact(objective, plan, start, validation, watch, asks_for_descent)
                 else:
-                    self._fit_descent(objective, plan, start, validation, watch)
-                if watch is not None:
+                    plan = _without_batches_of_everything(self, plan, objective)
+                    descent = self._begin_fit(plan, previous, start, n_samples, seed)
+                    # Setting up a callback may need the descent: a checkpoint stores it.
+                    watch = Watch.of(self, plan, X, user_y, sample_weight)
+                    interruption = self._fit_descent(objective, plan, descent, validation, watch)
+                if watch is not None and interruption is None:
                     watch.finish()
+        if interruption is not None:
+            raise interruption
         return self
 
-    def _validate_fit(self, X, y):
+    def _take_part(self, X, y, sample_weight, classes=None):
+        """What ``partial_fit`` does: one more part of a stream of rows."""
+        with self._unchanged_on_error(), single_threaded_blas() as workers:
+            plan = check_plan(self, self._exact_solvers, asks_for_descent=not self._exact_streams)
+            state = "_stream" if plan.exact is not None else "_descent"
+            first = not hasattr(self, "coef_")
+            check_partial_fit(self, plan, can_continue=first or state in self.__dict__)
+            X, y = self._validate_rows(X, y, reset=first)
+            sample_weight = check_sample_weight(sample_weight, X)
+            with self._explaining_overflow(X):
+                target, weight = self._encode_part(y, sample_weight, classes, first)
+                objective = self._objective(X, target, weight, workers)
+                if plan.exact is not None:
+                    self._stream_exact(objective, plan)
+                else:
+                    self._stream_descent(objective, plan, first)
+        return self
+
+    def _stream_descent(self, objective, plan, first):
+        """One epoch over the rows given; one step without a batch size."""
+        n_samples, settings = objective.blocks.n_samples, plan.settings
+        shape = (objective.shape[0] - 1, objective.shape[1])
+        if first:
+            theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
+            descent = Descent.begin(
+                self, plan.rule, theta, n_samples, self._draw_seed(), stochastic=True
+            )
+        else:
+            descent = self._descent.copy()
+            descent.check_rule(self, plan.rule)
+            descent.check_data(self, n_samples, shape, None)
+            descent.state.prepare_to_continue(plan.rule, stochastic=True)
+        descent.pending = False
+        batch_size = settings.batch_size
+        if batch_size is not None and batch_size >= n_samples:
+            batch_size = None
+        rate = settings.learning_rate
+        if plan.automatic_rate:
+            rate = automatic_rate(objective, plan.rule, batch_size or n_samples)
+            rate = descent.rate = min(rate, descent.rate)
+        settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
+        reason = descend(objective, plan.rule, settings, descent.state, descent.history)
+        if reason is StopReason.MAX_ITER:
+            reason = StopReason.EPOCH
+        self._descent = descent
+        self._set_descent(descent, objective, objective, settings, reason)
+        if reason is StopReason.DIVERGED:
+            self._warn_about_descent(objective, plan.rule, settings, descent.state)
+
+    def _is_pending(self):
+        """Whether this estimator was loaded from a checkpoint, in the middle of a fit."""
+        return "_descent" in self.__dict__ and self._descent.pending
+
+    def _descent_to_continue(self, plan):
+        """The descent that this fit goes on with, or None."""
+        descent = self.__dict__.get("_descent")
+        if descent is None or plan.exact is not None:
+            return None
+        if not (self.warm_start or descent.pending):
+            return None
+        descent.check_rule(self, plan.rule)
+        return descent
+
+    def _begin_fit(self, plan, previous, start, n_samples, seed):
+        """The descent of this fit, new or continued; from here on it is ``_descent``."""
+        stochastic = plan.settings.batch_size is not None
+        if previous is None:
+            descent = Descent.begin(self, plan.rule, start, n_samples, seed, stochastic=stochastic)
+        else:
+            descent = previous.copy()
+            descent.n_samples = n_samples
+            if not descent.pending:
+                descent.begun_at = descent.state.iteration
+                descent.state.prepare_to_continue(plan.rule, stochastic=stochastic)
+        self._descent = descent
+        return descent
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _forget(self, *, but_features):
+        """Drop what an earlier fit has left; the features where they have to stay the same."""
+        for key in [k for k in self.__dict__ if _is_fitted_state(k)]:
+            if not (but_features and key in {"n_features_in_", "feature_names_in_"}):
+                del self.__dict__[key]
+
+    def _validate_rows(self, X, y, *, reset):
         """X and y as arrays; X is read block-wise later, and its NaN found there."""
         X, y = validate_data(
             self,
             X,
             y,
+            reset=reset,
             accept_sparse=_ACCEPT_SPARSE,
             ensure_all_finite=False,
             **self._y_checks,
@@ -172,25 +280,32 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             fit_intercept=self.fit_intercept,
         )
 
-    def _validation_objective(self, X_val, y_val, sample_weight_val, workers):
+    def _validation_objective(self, X_val, y_val, sample_weight_val, n_columns, workers):
         """The unpenalised loss on the user's own rows."""
         X_val = validate_data(
             self, X_val, accept_sparse=_ACCEPT_SPARSE, reset=False, ensure_all_finite=True
         )
         sample_weight_val = check_sample_weight(sample_weight_val, X_val, "sample_weight_val")
         target, weight = self._encode_validation(y_val, sample_weight_val)
+        if target.shape[1] != n_columns:
+            raise ValueError(
+                f"'y_val' of {type(self).__name__}.fit must have as many targets as y, {n_columns}; "
+                f"got {target.shape[1]}."
+            )
         return self._objective(X_val, target, weight, workers, penalty=ElasticNet())
 
-    def _split(self, X, target, weight, workers):
+    def _split(self, X, target, weight, seed, workers):
         """Set rows aside for early stopping, stratified by class for a classifier."""
         rows = np.arange(X.shape[0])
         train, held_out = train_test_split(
             rows,
             test_size=self.validation_fraction,
-            random_state=self.random_state,
+            random_state=seed,
             stratify=self._strata(target),
         )
-        train_weight, held_out_weight = (None, None) if weight is None else (weight[train], weight[held_out])
+        train_weight, held_out_weight = (
+            (None, None) if weight is None else (weight[train], weight[held_out])
+        )
         if weight is not None and not (train_weight.any() and held_out_weight.any()):
             raise ValueError(
                 f"'validation_fraction'={self.validation_fraction!r} of {type(self).__name__} left a "
@@ -201,49 +316,70 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         )
         return X[train], target[train], train_weight, validation
 
-    def _fit_descent(self, objective, plan, start, validation, watch):
-        """Descend, and set what the descent tells."""
-        rule, settings = plan.rule, plan.settings
-        rows, settings = objective, _full_batch_if_larger(self, settings, objective.blocks.n_samples)
-        if settings.batch_size is None and _descends_on_moments(objective):
-            factor = CentredMoments.from_objective(objective).factor()
+    def _fit_descent(self, rows, plan, descent, validation, watch):
+        """Descend, and set what the descent tells; returns the interruption, if there was one."""
+        rule, settings, state = plan.rule, plan.settings, descent.state
+        objective, moments = rows, None
+        if settings.batch_size is None and _descends_on_moments(rows):
+            moments = CentredMoments.from_objective(rows)
             objective = QuadraticObjective(
-                factor, objective.penalty, fit_intercept=self.fit_intercept
+                moments.factor(), rows.penalty, fit_intercept=self.fit_intercept
             )
         if plan.automatic_rate:
-            settings = replace(settings, learning_rate=_automatic_rate(objective, rule, settings))
-        generator = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        state = DescentState.begin(
-            start, rule, stochastic=settings.batch_size is not None, generator=generator
-        )
-        history = History()
-        interrupted = None
-        try:
-            reason = descend(
-                objective, rule, settings, state, history, validation=validation, watch=watch
-            )
-        except KeyboardInterrupt as error:
-            if state.iteration == 0:
-                raise
-            reason, interrupted = StopReason.INTERRUPTED, error
-        theta = state.reported
+            rate = automatic_rate(objective, rule, settings.batch_size)
+            settings = replace(settings, learning_rate=rate)
+        remaining = max(0, settings.max_iter - (state.iteration - descent.begun_at))
+        reason, interruption = state.stop, None
+        if reason is None:
+            try:
+                reason = descend(
+                    objective,
+                    rule,
+                    replace(settings, max_iter=remaining),
+                    state,
+                    descent.history,
+                    validation=validation,
+                    watch=watch,
+                )
+            except KeyboardInterrupt as error:
+                if state.iteration == descent.begun_at:
+                    raise
+                reason, interruption = StopReason.INTERRUPTED, error
+        descent.pending = False
+        theta = self._set_descent(descent, rows, objective, settings, reason)
+        if moments is not None:
+            self._set_design(rows, moments)
+        if interruption is None and (
+            reason is StopReason.DIVERGED or not self._warn_if_separable(rows, theta)
+        ):
+            self._warn_about_descent(objective, rule, settings, state)
+        return interruption
+
+    def _set_descent(self, descent, rows, objective, settings, reason):
+        """The fitted attributes of a descent; returns the theta they hold."""
+        state = descent.state
+        theta, loss = state.reported, state.last_loss
         if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
-            theta = state.best_theta
+            theta, loss = state.best_theta, state.best_loss
         if settings.early_stopping and state.best_validation_theta is not None:
-            theta = state.best_validation_theta
+            theta, loss = state.best_validation_theta, None
+        if loss is None or objective is not rows:
+            # Near an exact fit the moments hold no digit of the loss.
+            loss = float(rows.value(theta)[0])
         self._set_theta(theta)
         self.n_iter_ = state.iteration
-        self.loss_ = float(rows.value(theta)[0])
+        self.loss_ = loss
         self.learning_rate_ = state.rate if settings.line_search else settings.learning_rate
         self.stop_reason_ = reason
-        self.solver_ = _rule_name(rule)
-        close = state.gradient_check <= settings.tol
-        self.converged_ = bool(close and reason not in {StopReason.DIVERGED, StopReason.INTERRUPTED})
-        self._set_history(history)
-        self._set_design(objective)
-        if interrupted is not None:
-            raise interrupted
-        self._warn_about_descent(objective, rule, settings, state)
+        self.solver_ = _rule_name(descent.rule)
+        stands = reason not in {StopReason.DIVERGED, StopReason.INTERRUPTED, StopReason.EPOCH}
+        self.converged_ = bool(stands and state.gradient_check <= settings.tol)
+        self._set_history(descent.history)
+        return theta
+
+    def _warn_if_separable(self, objective, theta):
+        """Whether theta separates the classes, which has been said then; never for targets."""
+        return False
 
     def _warn_about_descent(self, objective, rule, settings, state):
         name, reason = type(self).__name__, self.stop_reason_
@@ -259,7 +395,9 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             if limit is not None:
                 kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
                 text += f": on this data {self.solver_} {kind} below {limit:.6g}"
-            warnings.warn(f"{text}; learning_rate='auto' finds one.", ConvergenceWarning, stacklevel=4)
+            warnings.warn(
+                f"{text}; learning_rate='auto' finds one.", ConvergenceWarning, stacklevel=4
+            )
         elif reason is StopReason.UPDATE and not self.converged_:
             warnings.warn(
                 f"{name} stopped because the update became small ({state.update_norm:.3g} < tol="
@@ -269,8 +407,16 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        elif reason in {StopReason.MAX_ITER, StopReason.LOSS} and not self.converged_ and settings.tol > 0:
-            limit = f"max_iter={settings.max_iter}" if reason is StopReason.MAX_ITER else "a stalled loss"
+        elif (
+            reason in {StopReason.MAX_ITER, StopReason.LOSS}
+            and not self.converged_
+            and settings.tol > 0
+        ):
+            limit = (
+                f"max_iter={settings.max_iter}"
+                if reason is StopReason.MAX_ITER
+                else "a stalled loss"
+            )
             warnings.warn(
                 f"{name} with solver='{self.solver_}' stopped at {limit} before it converged: a "
                 f"coordinate step could still lower the loss by {state.gradient_check:.3g} of where "
@@ -296,9 +442,6 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             )
         self.coef_, self.intercept_ = self._shaped(theta)
 
-    def _set_design(self, objective):
-        """Attributes that describe X, where a subclass promises them."""
-
     def _linear_predictor(self, X):
         check_is_fitted(self, "coef_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
@@ -312,13 +455,10 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         before = {k: v for k, v in self.__dict__.items() if _is_fitted_state(k)}
         try:
             yield
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt) or self.__dict__.get("stop_reason_") is not (
-                StopReason.INTERRUPTED
-            ):
-                for key in [k for k in self.__dict__ if _is_fitted_state(k)]:
-                    del self.__dict__[key]
-                self.__dict__.update(before)
+        except BaseException:
+            for key in [k for k in self.__dict__ if _is_fitted_state(k)]:
+                del self.__dict__[key]
+            self.__dict__.update(before)
             raise
 
     @contextmanager
@@ -339,7 +479,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
 
 
 def _is_fitted_state(name):
-    return name.endswith("_") or name in {"_descent", "_dtype", "_theta", "_y_ndim"}
+    return name.endswith("_") or name in {"_descent", "_dtype", "_stream", "_theta", "_y_ndim"}
 
 
 def _rule_name(rule):
@@ -353,85 +493,21 @@ def _rule_name(rule):
     }.get(type(rule).__name__, type(rule).__name__)
 
 
-def _full_batch_if_larger(estimator, settings, n_samples):
-    if settings.batch_size is not None and settings.batch_size >= n_samples:
-        if settings.batch_size > n_samples:
-            warnings.warn(
-                f"'batch_size'={settings.batch_size} of {type(estimator).__name__} exceeds the "
-                f"{n_samples} rows; every batch is the full batch.",
-                UserWarning,
-                stacklevel=5,
-            )
-        return replace(settings, batch_size=None)
-    return settings
+def _without_batches_of_everything(estimator, plan, objective):
+    """The plan, with full batches where a batch would hold all rows."""
+    batch_size, n_samples = plan.settings.batch_size, objective.blocks.n_samples
+    if batch_size is None or batch_size < n_samples:
+        return plan
+    if batch_size > n_samples:
+        warnings.warn(
+            f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the {n_samples} rows; "
+            f"every batch is the full batch.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return replace(plan, settings=replace(plan.settings, batch_size=None))
 
 
 def _descends_on_moments(objective):
     n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
     return objective.is_quadratic and n_features <= min(_MAX_MOMENT_COLUMNS, 2 * n_samples)
-
-
-def _automatic_rate(objective, rule, settings):
-    """The step size that is safe for the rule; see ``learning_rate`` of the estimators."""
-    if rule.default_learning_rate is not None:
-        return rule.default_learning_rate
-    if settings.batch_size is None:
-        curvature = objective.hessian_bound_norm()
-        return 1.0 / curvature if curvature > 0.0 else 1.0
-    smoothness = objective.expected_smoothness(settings.batch_size)
-    return rule.stochastic_share / (2.0 * smoothness) if smoothness > 0.0 else 1.0
-
-
-class _Watch:
-    """Callback bookkeeping of one fit: a task per iteration, and the fitted state on demand."""
-
-    @classmethod
-    def of(cls, estimator, plan, X, y, sample_weight):
-        """A watch where callbacks are set (here or on a meta-estimator), else None."""
-        has_callbacks = getattr(estimator, "_skl_callbacks", None)
-        if not has_callbacks and not hasattr(estimator, "_parent_callback_ctx"):
-            return None
-        return cls(estimator, plan, X, y, sample_weight)
-
-    def __init__(self, estimator, plan, X, y, sample_weight):
-        self.estimator = estimator
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self._data = {"X": X, "y": y, "metadata": metadata}
-        one_task = plan.exact is not None and plan.exact != "newton"
-        self._root = estimator._init_callback_context(
-            max_subtasks=1 if one_task else plan.settings.max_iter
-        )
-        self._root.call_on_fit_task_begin(estimator=estimator, **self._data)
-        self._task = None
-
-    def begin(self, theta):
-        """An iteration begins at theta."""
-        self._task = self._root.subcontext(task_name="iteration")
-        self._task.call_on_fit_task_begin(
-            estimator=self.estimator,
-            reconstruction_attributes=lambda: self._attributes(theta),
-            **self._data,
-        )
-
-    def end(self, theta):
-        """An iteration ended at theta; whether a callback asks to stop."""
-        return self._task.call_on_fit_task_end(
-            estimator=self.estimator,
-            reconstruction_attributes=lambda: self._attributes(theta),
-            **self._data,
-        )
-
-    def finish(self):
-        """The fit ended."""
-        self._root.call_on_fit_task_end(
-            estimator=self.estimator,
-            reconstruction_attributes=lambda: {
-                "coef_": self.estimator.coef_.copy(),
-                "intercept_": np.copy(self.estimator.intercept_)[()],
-            },
-            **self._data,
-        )
-
-    def _attributes(self, theta):
-        coef, intercept = self.estimator._shaped(theta)
-        return {"coef_": coef, "intercept_": intercept}

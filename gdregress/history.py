@@ -1,7 +1,7 @@
 """What a fit tells: one row per iteration, and the reason it stopped."""
 
 import time
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 
@@ -20,7 +20,7 @@ COLUMNS = (
 _INTEGER = {"iteration", "step"}
 
 
-class StopReason(str, Enum):
+class StopReason(StrEnum):
     """Why a fit stopped; each member is a sentence."""
 
     SOLVED = "The exact solution was computed."
@@ -35,9 +35,6 @@ class StopReason(str, Enum):
     CALLBACK = "A callback asked to stop."
     INTERRUPTED = "The fit was interrupted; the best iterate was kept."
     EPOCH = "One pass over the rows given was made."
-
-    __str__ = str.__str__
-    __format__ = str.__format__
 
 
 class History:
@@ -61,7 +58,7 @@ class History:
     >>> from gdregress import LinearRegression
     >>> model = LinearRegression(learning_rate=0.1, max_iter=2, tol=0).fit([[0.0], [2.0]], [1, 3])
     >>> model.history_["loss"].round(4)
-    array([2.5   , 1.145 , 0.5249])
+    array([2.5   , 1.37  , 0.7536])
     """
 
     def __init__(self):
@@ -97,6 +94,17 @@ class History:
     def record_path(self, theta):
         """Append a copy of theta to the path."""
         self._path.append(theta.copy())
+
+    def copy(self):
+        """A record that may go on without touching this one, its clock included."""
+        other = History()
+        other._rows, other._path = self._rows.copy(), self._path.copy()
+        other.resume_clock()
+        return other
+
+    def truncate(self, n_rows):
+        """Forget all but the first rows."""
+        del self._rows[n_rows:], self._path[n_rows:]
 
     def resume_clock(self):
         """Continue ``seconds`` from the last row, as if no time had passed since."""

@@ -11,13 +11,147 @@ from sklearn.utils import check_array
 from ._base import BaseRegression
 from .history import History, StopReason
 from .losses import SquaredLoss
-from .solvers.exact import solve_least_squares
+from .solvers.exact import rank_and_condition, solve_least_squares
+from .streams import LeastSquaresStream
 
 __all__ = ["LinearRegression"]
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
+    """Linear regression by least squares: exact, or by gradient descent.
+
+    Minimises, over coefficients W and intercept b, the weighted mean
+
+        L(W, b) = 1/S sum_i s_i 1/2 |W^T x_i + b - y_i|^2
+                  + alpha (l1_ratio |W|_1 + (1 - l1_ratio)/2 |W|_2^2),        S = sum_i s_i,
+
+    by the normal equations ``X^T X theta = X^T y``, by a QR factorisation, or by iterations
+    ``theta <- theta - eta grad L(theta)`` from a start of your choice. The exact solvers are right
+    in any units: multiplying a column by c divides its coefficient by c.
+
+    Parameters
+    ----------
+    solver : str or update rule, default="auto"
+        Exact: ``"normal_equations"`` (Cholesky of the column-scaled Gram matrix, refined with
+        residuals from X, handed on to ``"lstsq"`` where its condition asks for it), ``"lstsq"`` (a
+        blocked QR factorisation; the minimum norm where columns depend on each other). Descent:
+        ``"gd"``, ``"momentum"``, ``"nesterov"``, ``"adagrad"``, ``"rmsprop"``, ``"adam"``, or an
+        instance such as ``Adam(beta1=0.8)`` from :mod:`gdregress.solvers`. ``"auto"`` is ``"gd"``
+        as soon as one of `learning_rate`, `batch_size`, `schedule`, `early_stopping`, `store_path`
+        differs from its default or `fit` receives a start or validation rows; otherwise
+        ``"nesterov"`` with an L1 part, and the exact solver for the shape without.
+    alpha : float, default=0.0
+        Strength of the penalty, >= 0; scikit-learn's ``Ridge`` calls ``alpha * S`` its alpha.
+    l1_ratio : float, default=0.0
+        Share of the L1 part, in [0, 1]; needs ``"gd"`` (ISTA) or ``"nesterov"`` (FISTA).
+    fit_intercept : bool, default=True
+        Whether to fit b, which is never penalised.
+    learning_rate : float, "auto" or "line_search", default="auto"
+        The step size eta > 0. ``"auto"``: 1 / lambda_max of the Hessian
+        ``1/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` (X with its column of ones)
+        for full batches, a bound from expected smoothness for mini-batches, and a constant in
+        units of theta for the adaptive rules. ``"line_search"``: exact, or by trial steps; for
+        full batches with ``"gd"`` and ``"nesterov"``.
+    schedule : str or callable, default="constant"
+        Factor s(t) > 0 on the learning rate, s(0) = 1: ``"constant"``, ``"inverse_scaling"``,
+        ``"exponential"``, ``"step"``, ``"cosine"``, an instance from :mod:`gdregress.solvers`, or
+        any callable of the time t in iterations (epochs).
+    batch_size : int or None, default=None
+        Rows of a mini-batch; None takes all rows in every step.
+    max_iter : int, default=1000
+        Iterations at most; with mini-batches one iteration is one epoch.
+    tol : float, default=1e-6
+        Tolerance of the `criterion`; 0 runs exactly `max_iter` iterations.
+    criterion : {"gradient", "update", "loss"}, default="gradient"
+        ``"gradient"``: no coordinate step could lower the loss by more than `tol` of where it
+        began, ``g_j^2 / (2 h_jj) <= tol L(start)`` for all j, h the diagonal of the Hessian.
+        ``"update"``: ``|theta_k - theta_(k-1)|_2 < tol``. ``"loss"``: relative decrease below `tol`
+        for `n_iter_no_change` iterations.
+    early_stopping : bool, default=False
+        Stop when the loss on held-out rows has not improved for `n_iter_no_change` iterations, and
+        keep the best iterate.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for early stopping where `fit` is given none.
+    n_iter_no_change : int, default=5
+        Patience of ``criterion="loss"`` and of early stopping.
+    warm_start : bool, default=False
+        Continue the descent of the previous fit instead of starting anew.
+    store_path : bool, default=False
+        Keep theta of every iteration in ``history_.coef_path`` and ``history_.intercept_path``.
+    random_state : int, RandomState or None, default=None
+        Order of the mini-batches and choice of the held-out rows.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+        Iterations made; 1 for an exact fit.
+    loss_ : float
+        L at the returned coefficients, from their residuals.
+    history_ : History
+        One row per iteration; see :class:`~gdregress.history.History`.
+    loss_curve_ : ndarray of shape (n_iter_ + 1,)
+        ``history_["loss"]``, beginning with the loss at the start.
+    stop_reason_ : StopReason
+        Why the fit stopped, a sentence.
+    converged_ : bool
+        Whether the gradient criterion held at the end.
+    solver_ : str
+        The solver that was used.
+    learning_rate_ : float
+        The rate that was used; NaN for exact fits.
+    rank_ : int
+        Rank of the centred design: singular values, of unit columns, above
+        ``max(m, p) eps sigma_1``. Of exact fits and of full-batch descent on moments.
+    condition_number_ : float
+        2-norm condition number of that design; infinite where it is rank-deficient.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had column names that are all strings.
+
+    See Also
+    --------
+    LogisticRegression : The same for classes.
+
+    Notes
+    -----
+    Which parameter serves which solver (others have no effect on it):
+
+    ====================================  =======================  ==========================
+    parameter                             exact                    descent
+    ====================================  =======================  ==========================
+    alpha, fit_intercept                  yes                      yes
+    l1_ratio                              only 0                   gd, nesterov
+    max_iter, tol                         ``"newton"``             yes
+    warm_start                            ``"newton"``: the start  continues
+    learning_rate, schedule, batch_size   no                       yes
+    criterion, n_iter_no_change           no                       yes
+    early_stopping, validation_fraction   no                       yes
+    store_path, random_state              no                       yes
+    ====================================  =======================  ==========================
+
+    References
+    ----------
+    Björck (1996), "Numerical Methods for Least Squares Problems"; Golub & Van Loan (2013),
+    "Matrix Computations", chapter 5; Boyd & Vandenberghe (2004), "Convex Optimization", chapter 9.
+
+    Examples
+    --------
+    >>> from gdregress import LinearRegression
+    >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
+    >>> exact = LinearRegression().fit(X, y)
+    >>> exact.coef_.round(6), round(float(exact.intercept_), 6)
+    (array([2.]), 1.0)
+    >>> descent = LinearRegression(learning_rate=0.1).fit(X, y)
+    >>> descent.solver_, descent.converged_
+    ('gd', True)
+    >>> print(descent.stop_reason_)
+    No coordinate step can lower the loss by more than tol of where it began.
+    """
+
     _exact_solvers = ("normal_equations", "lstsq")
+    _exact_streams = True
     _y_checks = {"y_numeric": True, "multi_output": True}
 
     def _loss(self):
@@ -42,11 +176,79 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             watch.begin(start)
         history = History()
         found = solve_least_squares(objective, plan.exact)
-        loss, gradient = found.start
-        rate = math.nan
         losses = [math.nan, math.nan]
         if validation is not None:
             losses = [float(validation.value(theta)[0]) for theta in (start, found.theta)]
+        self._set_exact(found, history, losses)
+        if watch is not None:
+            watch.end(found.theta)
+        self._warn_about_rank(found)
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Fit to one more part of a stream of rows.
+
+        With an exact solver, and under ``solver="auto"``, the R factor of ``[1 X y]`` of all rows
+        seen is kept and updated by QR: after each call the attributes are those of ``fit`` on all
+        rows so far, to the accuracy of QR, ``loss_`` being that on all of them. With a rule of
+        descent a call is one epoch over the rows given, or one step where ``batch_size=None``;
+        ``loss_`` and the new row of ``history_`` are those of the rows given, and
+        ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``max_iter`` and ``tol`` have no effect.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0, on the same scale in every call.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad data, other features or targets than before, ``early_stopping=True``, and after
+            an exact ``fit``, which keeps no rows to add to; the estimator is left as it was.
+
+        Examples
+        --------
+        >>> from gdregress import LinearRegression
+        >>> model = LinearRegression().partial_fit([[0.0], [1.0]], [1.0, 3.0])
+        >>> model.partial_fit([[2.0], [4.0]], [5.0, 9.0]).coef_.round(6)
+        array([2.])
+        """
+        return self._take_part(X, y, sample_weight)
+
+    def _encode_part(self, y, sample_weight, classes, first):
+        before = None if first else (self._y_ndim, self.intercept_)
+        target, weight = self._encode(y, sample_weight)
+        if before is not None and (y.ndim, target.shape[1]) != (before[0], np.size(before[1])):
+            raise ValueError(
+                f"{type(self).__name__} continues a stream with {np.size(before[1])} targets in "
+                f"{before[0]} dimension(s); got y of shape {y.shape}."
+            )
+        return target, weight
+
+    def _stream_exact(self, objective, plan):
+        stream = self.__dict__.get("_stream") or LeastSquaresStream.begin(objective)
+        if stream.fit_intercept != self.fit_intercept:
+            raise ValueError(
+                f"{type(self).__name__} continues a stream with fit_intercept="
+                f"{stream.fit_intercept}; got fit_intercept={self.fit_intercept}. Start anew with "
+                f"sklearn.base.clone(...)."
+            )
+        self._stream = stream.update(objective)
+        found = self._stream.solve(objective.penalty)
+        self._set_exact(found, History(), [math.nan, math.nan])
+        self._warn_about_rank(found)
+
+    def _set_exact(self, found, history, losses):
+        """The fitted attributes of an exact solution; `losses` are those of validation."""
+        loss, gradient = found.start
+        rate = math.nan
         history.record(0, 0, loss, _norm(gradient), rate, rate, losses[0])
         update = _norm(found.theta)
         history.record(1, 1, found.loss, _norm(found.gradient), update, rate, losses[1])
@@ -57,11 +259,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self.stop_reason_ = StopReason.SOLVED
         self.solver_ = found.solver
         self.converged_ = True
-        self.rank_ = found.rank
-        self.condition_number_ = found.condition
+        self.rank_, self.condition_number_ = found.rank, found.condition
         self._set_history(history)
-        if watch is not None:
-            watch.end(found.theta)
+
+    def _warn_about_rank(self, found):
         if len(found.dependent):
             names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
             columns = ", ".join(str(name) for name in names[found.dependent[:10]])
@@ -73,6 +274,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
                 LinAlgWarning,
                 stacklevel=4,
             )
+
+    def _set_design(self, objective, moments):
+        self.rank_, self.condition_number_ = rank_and_condition(objective, moments)
 
     def _shaped(self, theta):
         coef = theta[:-1, 0].T.astype(self._dtype)

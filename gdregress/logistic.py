@@ -18,7 +18,116 @@ __all__ = ["LogisticRegression"]
 
 
 class LogisticRegression(ClassifierMixin, BaseRegression):
+    """Logistic regression, binary and softmax: by Newton's method, or by gradient descent.
+
+    Minimises, over coefficients W and intercept b with ``z_i = W^T x_i + b``, the weighted mean
+
+        L(W, b) = 1/S sum_i s_i loss(y_i, z_i)
+                  + alpha (l1_ratio |W|_1 + (1 - l1_ratio)/2 |W|_2^2),        S = sum_i s_i,
+
+        two classes:   loss(y, z) = log(1 + e^z) - y z,              P(y = 1) = 1 / (1 + e^-z)
+        K > 2 classes: loss(y, z) = log sum_k e^(z_k) - z_y,         P(y = k) = softmax(z)_k
+
+    K > 2 classes are one problem, not K of one class against the rest. The intercepts of softmax
+    have mean zero over the classes and, for ``alpha=0``, so have the coefficients.
+
+    Parameters
+    ----------
+    solver : str or update rule, default="auto"
+        ``"newton"``, a rule of descent by name (``"gd"``, ``"momentum"``, ``"nesterov"``,
+        ``"adagrad"``, ``"rmsprop"``, ``"adam"``) or as an instance such as ``Adam(beta1=0.8)`` from
+        :mod:`gdregress.solvers`. ``"auto"`` chooses as in :class:`LinearRegression`: descent where
+        a parameter asks for it, ``"nesterov"`` with an L1 part, otherwise ``"newton"``.
+    alpha : float, default=0.0
+        Strength of the penalty, >= 0; scikit-learn's ``C`` is ``1 / (alpha * S)``. Without a
+        penalty, separable classes have no optimum: the fit then stops and says so.
+    l1_ratio : float, default=0.0
+        Share of the L1 part, in [0, 1]; needs ``"gd"`` (ISTA) or ``"nesterov"`` (FISTA).
+    fit_intercept : bool, default=True
+        Whether to fit b, which is never penalised.
+    learning_rate : float, "auto" or "line_search", default="auto"
+        The step size eta > 0. ``"auto"``, full batch: 1 / lambda_max of the Hessian bound
+        ``c/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)``, X with its column of ones,
+        c = 1/4 for two classes and 1/2 for more; else as in :class:`LinearRegression`.
+    schedule : str or callable, default="constant"
+        Factor on the learning rate; as in :class:`LinearRegression`.
+    batch_size : int or None, default=None
+        Rows of a mini-batch; None takes all rows in every step.
+    max_iter : int, default=1000
+        Iterations at most; with mini-batches one iteration is one epoch.
+    tol : float, default=1e-6
+        Tolerance of the `criterion` for descent; ``"newton"`` stops when its decrement
+        ``1/2 g^T H^-1 g`` falls to ``tol^2 L(start)`` or to rounding level. 0 runs a descent for
+        exactly `max_iter` iterations.
+    criterion : {"gradient", "update", "loss"}, default="gradient"
+        When a descent stops; as in :class:`LinearRegression`, h the diagonal of the Hessian bound.
+    early_stopping : bool, default=False
+        Stop a descent by the loss on held-out rows, and keep the best iterate.
+    validation_fraction : float, default=0.1
+        Share of the rows, stratified by class, held out where `fit` is given none.
+    n_iter_no_change : int, default=5
+        Patience of ``criterion="loss"`` and of early stopping.
+    warm_start : bool, default=False
+        Continue the descent of the previous fit; ``"newton"`` starts from its solution.
+    store_path : bool, default=False
+        Keep theta of every iteration in ``history_.coef_path`` and ``history_.intercept_path``.
+    random_state : int, RandomState or None, default=None
+        Order of the mini-batches and choice of the held-out rows.
+    class_weight : dict, "balanced" or None, default=None
+        Factor on the weights of the rows of each class; ``"balanced"`` is
+        ``S / (n_classes * weighted count of the class)``. A class of total weight 0 does not exist.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    n_iter_ : int
+        Iterations made.
+    loss_ : float
+        L at the returned coefficients.
+    history_ : History
+        One row per iteration; see :class:`~gdregress.history.History`. Newton's ``learning_rate``
+        is the step length of its line search.
+    loss_curve_ : ndarray of shape (n_iter_ + 1,)
+        ``history_["loss"]``, beginning with the loss at the start.
+    stop_reason_ : StopReason
+        Why the fit stopped, a sentence.
+    converged_ : bool
+        Whether the gradient criterion (``"newton"``: the decrement) held at the end.
+    solver_ : str
+        The solver that was used.
+    learning_rate_ : float
+        The rate that was used; NaN for ``"newton"``.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had column names that are all strings.
+
+    See Also
+    --------
+    LinearRegression : Least squares; its notes say which parameter serves which solver.
+
+    References
+    ----------
+    Boyd & Vandenberghe (2004), "Convex Optimization", section 9.5; Böhning (1992), "Multinomial
+    logistic regression algorithm"; Hastie, Tibshirani & Friedman (2009), "The Elements of
+    Statistical Learning", section 4.4.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from gdregress import LogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = LogisticRegression(alpha=1 / len(y)).fit(X, y)
+    >>> model.solver_, model.converged_, round(model.score(X, y), 3)
+    ('newton', True, 0.958)
+    >>> model.predict_proba(X[:1]).shape
+    (1, 2)
+    """
+
     _exact_solvers = ("newton",)
+    _exact_streams = False
     _y_checks = {}
 
     def __init__(
@@ -90,6 +199,89 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.classes_ = classes
         return self._codes_as_target(codes), weight
 
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Fit to one more part of a stream of rows: one epoch of descent over them.
+
+        One epoch over the rows given, or one step where ``batch_size=None``. ``loss_`` and the new
+        row of ``history_`` are those of the rows given. ``solver="auto"`` is ``"gd"`` here, and
+        ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``max_iter`` and ``tol`` have no effect.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed at the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad data, `classes` missing at the first call or changed later, a label that is
+            not among them, ``solver="newton"``, ``early_stopping=True``,
+            ``class_weight="balanced"``, and after ``fit`` by Newton's method; the estimator is left
+            as it was.
+
+        Examples
+        --------
+        >>> from gdregress import LogisticRegression
+        >>> model = LogisticRegression(learning_rate=1.0)
+        >>> for _ in range(20):
+        ...     model = model.partial_fit([[-1.0], [0.5]], ["no", "yes"], classes=["no", "yes"])
+        ...     model = model.partial_fit([[1.0], [2.0]], ["yes", "yes"])
+        >>> model.predict([[-2.0], [2.0]]).tolist()
+        ['no', 'yes']
+        """
+        return self._take_part(X, y, sample_weight, classes)
+
+    def _encode_part(self, y, sample_weight, classes, first):
+        name = type(self).__name__
+        if not first:
+            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(
+                    f"'classes' of {name}.partial_fit must stay as they were, "
+                    f"{self.classes_.tolist()}; got {np.unique(classes).tolist()}."
+                )
+        elif classes is None:
+            raise ValueError(f"classes must be passed on the first call to {name}.partial_fit.")
+        else:
+            self.classes_ = np.unique(classes)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"'classes' of {name}.partial_fit must hold at least 2 labels; got "
+                    f"{self.classes_.tolist()}."
+                )
+        codes = self._codes_of(y, "y", "'classes'")
+        weight_of = self._class_weights(self.classes_, codes, sample_weight)
+        weight = sample_weight
+        if weight_of is not None:
+            weight = weight_of[codes] if weight is None else weight_of[codes] * weight
+            if not weight.any():
+                raise ValueError(
+                    f"{name}.partial_fit got rows that all weigh nothing: 'class_weight' gives "
+                    f"their classes the weight 0."
+                )
+        return self._codes_as_target(codes), weight
+
+    def _codes_of(self, y, name, where):
+        """The place of each label among the classes."""
+        y = np.asarray(y)
+        known = np.isin(y, self.classes_)
+        if not known.all():
+            unknown = np.unique(y[~known])[:5].tolist()
+            raise ValueError(
+                f"{name!r} of {type(self).__name__} has labels that are not in {where}, "
+                f"{self.classes_.tolist()[:10]}: {unknown}."
+            )
+        return np.searchsorted(self.classes_, y)
+
     def _class_weights(self, classes, codes, sample_weight):
         """The factor of each class, or None for ones."""
         if self.class_weight is None:
@@ -118,14 +310,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         return codes.astype(dtype, copy=False)[:, None]
 
     def _encode_validation(self, y_val, sample_weight_val):
-        y_val = np.asarray(y_val)
-        known = np.isin(y_val, self.classes_)
-        if not known.all():
-            unknown = np.unique(y_val[~known])[:5].tolist()
-            raise ValueError(
-                f"'y_val' of {type(self).__name__}.fit has labels that y does not have: {unknown}."
-            )
-        return self._codes_as_target(np.searchsorted(self.classes_, y_val)), sample_weight_val
+        codes = self._codes_of(y_val, "y_val", "y")
+        return self._codes_as_target(codes), sample_weight_val
 
     def _strata(self, target):
         return target[:, 0]
@@ -158,13 +344,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.converged_ = reason is StopReason.DECREMENT
         self._set_history(history)
         if reason is StopReason.SEPARABLE:
-            warnings.warn(
-                f"{type(self).__name__}: the classes are linearly separable, so without a penalty the "
-                f"coefficients would grow for ever; the fit stopped at the first iterate that "
-                f"separates them. Set alpha > 0.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            self._warn_separable("the fit stopped at an iterate that separates them")
         if reason is StopReason.MAX_ITER and settings.tol > 0:
             warnings.warn(
                 f"{type(self).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
@@ -173,6 +353,21 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _warn_if_separable(self, objective, theta):
+        if objective.penalty.l2 > 0.0 or objective.has_l1 or not objective.margin(theta) > 0.0:
+            return False
+        self._warn_separable("the coefficients returned separate them and are not an optimum")
+        self.converged_ = False
+        return True
+
+    def _warn_separable(self, what_happened):
+        warnings.warn(
+            f"{type(self).__name__}: the classes are linearly separable, so without a penalty there "
+            f"is no optimum and the coefficients would grow for ever; {what_happened}. Set alpha > 0.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
 
     def _shaped(self, theta):
         return theta[:-1, 0].T.astype(self._dtype), theta[-1, 0].astype(self._dtype)

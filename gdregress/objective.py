@@ -503,6 +503,8 @@ class QuadraticObjective:
 def _largest_eigenvalue(matrix):
     """Largest eigenvalue of a symmetric matrix or operator, deterministic."""
     size = matrix.shape[0]
+    if isinstance(matrix, np.ndarray) and not np.all(np.isfinite(matrix)):
+        raise FloatingPointError(_overflow("X"))
     if isinstance(matrix, np.ndarray) and size <= 512:
         top = linalg.eigh(
             matrix, eigvals_only=True, subset_by_index=[size - 1, size - 1], check_finite=False

@@ -15,6 +15,7 @@ from .solvers.updates import RULES, UpdateRule
 __all__ = [
     "Plan",
     "check_initial_theta",
+    "check_partial_fit",
     "check_plan",
     "check_sample_weight",
     "encode_labels",
@@ -45,7 +46,9 @@ def _fail(kind, estimator, name, value, accepted):
 
 def _real(estimator, name, accepted, valid):
     value = getattr(estimator, name)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)
+    ):
         _fail(TypeError, estimator, name, value, accepted)
     if not (math.isfinite(value) and valid(value)):
         _fail(ValueError, estimator, name, value, accepted)
@@ -54,7 +57,9 @@ def _real(estimator, name, accepted, valid):
 
 def _whole(estimator, name, accepted, valid):
     value = getattr(estimator, name)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if type(value) is not int and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)
+    ):
         kind = ValueError if isinstance(value, Real) else TypeError
         _fail(kind, estimator, name, value, accepted)
     if not valid(value):
@@ -201,6 +206,34 @@ def _solver(estimator, exact_solvers, changed, has_l1):
     return exact_solvers[0], None, True
 
 
+def check_partial_fit(estimator, plan, *, can_continue):
+    """A stream of rows can be fitted as the plan says, and goes on where it can."""
+    name = type(estimator).__name__
+    if plan.exact == "newton":
+        raise ValueError(
+            f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
+            f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
+        )
+    if plan.settings.early_stopping:
+        raise ValueError(
+            f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
+            f"the rows at a time; set early_stopping=False, or use fit."
+        )
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            f"partial_fit of {name} does not support class_weight='balanced', for the share of a "
+            f"class is not known in advance. Compute the weights from a large enough sample with "
+            f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
+        )
+    if not can_continue:
+        raise ValueError(
+            f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
+            f"solver_={estimator.solver_!r} fitted: that keeps no rows to add to. Start the stream "
+            f"with partial_fit, on sklearn.base.clone(...) of this estimator."
+        )
+
+
 def check_sample_weight(sample_weight, X, name="sample_weight"):
     """The weights as float64 (n_samples,), or None; scikit-learn's own words for what is wrong."""
     if sample_weight is None:
@@ -294,7 +327,9 @@ def check_validation_arguments(estimator, X_val, y_val, sample_weight_val):
     name = type(estimator).__name__
     if (X_val is None) != (y_val is None):
         missing = "y_val" if y_val is None else "X_val"
-        raise ValueError(f"{name}.fit got one of 'X_val' and 'y_val' without the other: {missing} is None.")
+        raise ValueError(
+            f"{name}.fit got one of 'X_val' and 'y_val' without the other: {missing} is None."
+        )
     if sample_weight_val is not None and X_val is None:
         raise ValueError(f"{name}.fit got 'sample_weight_val' without 'X_val' and 'y_val'.")
     if X_val is not None:

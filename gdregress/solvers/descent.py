@@ -7,9 +7,10 @@ One iteration, theta being the iterate and y the point where the rule takes its 
 with one such step for a full batch, and one per mini-batch in an epoch.
 """
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class DescentSettings:
 
     learning_rate: float  # NaN with a line search
     schedule: Callable
-    max_iter: int
+    max_iter: int  # iterations of this call, whatever was made before
     tol: float
     criterion: str
     n_iter_no_change: int
@@ -71,16 +72,49 @@ class DescentState:
     gradient_check: float = field(default=math.nan)  # max_j g_j^2 / (2 h_jj L(start))
     update_norm: float = math.nan
     rate: float = math.nan
+    stop: StopReason | None = None  # what the last iteration decided
 
     @classmethod
     def begin(cls, theta, rule, *, stochastic=False, generator=None):
         """The state before the first step."""
         return cls(theta, theta, rule.init(theta, stochastic), generator)
 
+    def prepare_to_continue(self, rule, *, stochastic):
+        """Make ready for more iterations, of full batches or not."""
+        if self.stop is StopReason.DIVERGED:
+            self.theta = self.point = self.best_theta
+            self.rule_state = rule.init(self.theta, stochastic)
+            self.average, self.above_start = None, 0
+        elif rule.init(self.theta, stochastic).keys() != self.rule_state.keys():
+            # Nesterov's sequence grows with full batches only: its memory starts anew.
+            self.point, self.rule_state = self.theta, rule.init(self.theta, stochastic)
+        self.stop = None
+
+    def copy(self):
+        """A state that may go on without touching this one."""
+        return replace(self, generator=copy.deepcopy(self.generator))
+
+    def snapshot(self):
+        """All of it at this moment, for :meth:`roll_back`."""
+        random = None if self.generator is None else self.generator.bit_generator.state
+        return vars(self).copy(), random
+
+    def roll_back(self, snapshot):
+        """Be what it was, in the middle of whatever iteration this is called."""
+        fields, random = snapshot
+        vars(self).update(fields)
+        if random is not None:
+            self.generator.bit_generator.state = random
+
     @property
     def reported(self):
         """What a caller sees as theta: the iterate, or its running mean."""
         return self.theta if self.average is None else self.average
+
+    @property
+    def result(self):
+        """What a fit that ended here would return, but for early stopping."""
+        return self.best_theta if self.stop is StopReason.DIVERGED else self.reported
 
 
 def descend(objective, rule, settings, state, history, *, validation=None, watch=None):
@@ -93,7 +127,8 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
     rule : UpdateRule
     settings : DescentSettings
     state : DescentState
-        Brought up to date after every iteration, so that an interruption loses nothing.
+        Brought up to date after every iteration. An interruption in the middle of one leaves it,
+        and the history, as they were when the iteration began: nothing is lost, nothing twice.
     history : History
     validation : object, optional
         An objective whose ``value`` is the validation loss.
@@ -101,52 +136,62 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
         ``begin(theta)`` is called before every iteration, ``end(theta)`` after it; a true answer
         of the latter stops the descent.
     """
-    bound = objective.hessian_bound_diagonal()
-    with np.errstate(all="ignore"):
-        gradient, ahead = _evaluate(objective, state, settings)
-        if state.iteration == 0:
-            state.start_loss = state.last_loss
-            if not math.isfinite(state.start_loss):
-                raise FloatingPointError(
-                    "The loss at the start overflows float64; rescale X and y to ordinary units."
-                )
-            _keep_best(state, _validation_loss(validation, state))
-            state.gradient_check = _gradient_check(objective, state, gradient, bound)
-            _record(history, state, settings, gradient, _validation_loss(validation, state))
-        for _ in range(settings.max_iter):
-            if watch is not None:
-                watch.begin(state.reported)
-            # 1. One step, or one epoch of steps.
-            before = state.reported
-            if settings.batch_size is None:
-                _full_step(objective, rule, settings, state, ahead)
-            else:
-                _epoch(objective, rule, settings, state)
-            state.iteration += 1
-            # 2. Where that led.
-            gradient, ahead = _evaluate(objective, state, settings)
-            update = state.reported - before
-            state.update_norm = math.sqrt(np.vdot(update, update))
-            # 3. Remember it.
-            validation_loss = _validation_loss(validation, state)
-            state.gradient_check = _gradient_check(objective, state, gradient, bound)
-            previous_loss = state.best_loss
-            improved = _keep_best(state, validation_loss)
-            _record(history, state, settings, gradient, validation_loss)
-            # 4. Stop?
-            stop = watch is not None and watch.end(state.reported)
-            if _diverged(objective, rule, settings, state):
-                return StopReason.DIVERGED
-            reason = _criterion_met(settings, state, previous_loss)
-            if reason is not None:
-                return reason
-            if settings.early_stopping:
-                state.idle_validation = 0 if improved else state.idle_validation + 1
-                if state.idle_validation >= settings.n_iter_no_change:
-                    return StopReason.EARLY
-            if stop:
-                return StopReason.CALLBACK
+    # Without a tolerance nobody asks for the bound, and it costs a pass over the rows.
+    bound = objective.hessian_bound_diagonal() if settings.tol > 0.0 else None
+    committed, n_rows = state.snapshot(), len(history)
+    try:
+        with np.errstate(all="ignore"):
+            gradient, ahead = None, None
+            if settings.batch_size is None or math.isnan(state.start_loss):
+                gradient, ahead = _evaluate(objective, state, settings)
+            if math.isnan(state.start_loss):
+                _begin(objective, settings, state, history, validation, gradient, bound)
+            for _ in range(settings.max_iter):
+                committed, n_rows = state.snapshot(), len(history)
+                if watch is not None:
+                    watch.begin(state.reported)
+                # 1. One step, or one epoch of steps.
+                before = state.reported
+                if settings.batch_size is None:
+                    _full_step(objective, rule, settings, state, ahead)
+                else:
+                    _epoch(objective, rule, settings, state)
+                state.iteration += 1
+                # 2. Where that led.
+                gradient, ahead = _evaluate(objective, state, settings)
+                state.update_norm = _norm(state.reported - before)
+                validation_loss = _validation_loss(validation, state)
+                state.gradient_check = _gradient_check(objective, state, gradient, bound)
+                previous_loss = state.best_loss
+                improved = _keep_best(state, validation_loss)
+                # 3. Stop?
+                state.stop = _reason(objective, rule, settings, state, previous_loss, improved)
+                # 4. Remember it, and tell.
+                _record(history, state, settings, gradient, validation_loss)
+                committed, n_rows = state.snapshot(), len(history)
+                asked = watch is not None and watch.end(state.result)
+                if state.stop is not None:
+                    return state.stop
+                if asked:
+                    return StopReason.CALLBACK
+    except KeyboardInterrupt:
+        state.roll_back(committed)
+        history.truncate(n_rows)
+        raise
     return StopReason.MAX_ITER
+
+
+def _begin(objective, settings, state, history, validation, gradient, bound):
+    """Row 0: where the descent starts."""
+    state.start_loss = state.last_loss
+    if not math.isfinite(state.start_loss):
+        raise FloatingPointError(
+            "The loss at the start overflows float64; rescale X and y to ordinary units."
+        )
+    validation_loss = _validation_loss(validation, state)
+    _keep_best(state, validation_loss)
+    state.gradient_check = _gradient_check(objective, state, gradient, bound)
+    _record(history, state, settings, gradient, validation_loss)
 
 
 def _full_step(objective, rule, settings, state, gradient):
@@ -209,15 +254,32 @@ def _keep_best(state, validation_loss):
 
 def _gradient_check(objective, state, gradient, bound):
     """``max_j g_j^2 / (2 h_jj L(start))``: the largest share of the start's loss that a single
-    coordinate step could still gain; with an L1 norm the proximal residual replaces g."""
+    coordinate step could still gain; with an L1 norm the proximal residual replaces g. Without
+    a bound, 0 at the very optimum and infinite elsewhere."""
     if objective.has_l1:
         theta = state.reported
-        safe = np.where(bound > 0.0, bound, 1.0)
+        safe = 1.0 if bound is None else np.where(bound > 0.0, bound, 1.0)
         gradient = safe * (theta - objective.proximal(theta - gradient / safe, 1.0 / safe))
-    scale = 2.0 * state.start_loss * bound
-    squares = gradient * gradient
-    # A column of zeros has h = 0 and g = 0: 0 / 0 is no obstacle.
-    return float(np.nanmax(squares / scale, initial=0.0)) if squares.any() else 0.0
+    if bound is None:
+        return math.inf if gradient.any() else 0.0
+    # A column of zeros has h = 0 and g = 0: 0 / 0 is no obstacle. Its square could underflow.
+    ratio = np.abs(gradient / np.sqrt(bound))
+    largest = float(np.fmax.reduce(ratio, axis=None, initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    return largest * largest / (2.0 * state.start_loss) if state.start_loss > 0.0 else math.inf
+
+
+def _reason(objective, rule, settings, state, previous_loss, improved):
+    """Why to stop here, or None; the counters of patience are brought up to date."""
+    if _diverged(objective, rule, settings, state):
+        return StopReason.DIVERGED
+    reason = _criterion_met(settings, state, previous_loss)
+    if reason is None and settings.early_stopping:
+        state.idle_validation = 0 if improved else state.idle_validation + 1
+        if state.idle_validation >= settings.n_iter_no_change:
+            return StopReason.EARLY
+    return reason
 
 
 def _criterion_met(settings, state, previous_loss):
@@ -255,13 +317,16 @@ def _diverged(objective, rule, settings, state):
     return limit is not None and state.rate > limit and state.last_loss > yardstick
 
 
+def _norm(theta):
+    return math.sqrt(np.vdot(theta, theta))
+
+
 def _record(history, state, settings, gradient, validation_loss):
-    norm = math.sqrt(np.vdot(gradient, gradient))
     history.record(
         state.iteration,
         state.step,
         state.last_loss,
-        norm,
+        _norm(gradient),
         state.update_norm,
         state.rate,
         validation_loss,
