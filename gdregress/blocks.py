@@ -18,6 +18,8 @@ _BLOCK_BYTES = 2**20
 _MIN_BLOCK_ROWS = 32
 # A reduction hands out this many runs of blocks; each run sums its own blocks first.
 _N_RUNS = 32
+# A column with fewer entries than this in a sample is rare.
+_RARE = 20
 
 
 class RowBlocks:
@@ -102,6 +104,54 @@ class RowBlocks:
             for first in range(0, chunk.X.shape[0], batch_size):
                 rows = slice(first, first + batch_size)
                 yield Block(*(None if part is None else part[rows] for part in chunk))
+
+    def sample_rows(self, n_rows):
+        """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
+
+        One row of each of `n_rows` equal runs, with a fixed seed: "exact" is reproducible. Columns
+        with few entries other than zero in the sample are rare: all rows that have them are taken.
+        """
+        run = self.n_samples // n_rows
+        draw = np.random.default_rng(0).integers(0, run, size=self.n_samples // run)
+        rows = np.arange(len(draw)) * run + draw
+        probability = np.full(len(rows), 1.0 / run)
+        counts = np.zeros(self.n_features)
+        for begin in range(0, len(rows), self.block_rows):
+            X = self.X[rows[begin : begin + self.block_rows]]
+            counts += X.getnnz(axis=0) if self.is_sparse else np.count_nonzero(X, axis=0)
+        rare = np.flatnonzero(counts < _RARE)
+        if not len(rare):
+            return rows, probability
+        extra = np.flatnonzero(
+            np.concatenate([self._has_entries(begin, rare) for begin in self._block_starts()])
+        )
+        if len(extra) > n_rows:  # rare in the sample only
+            return rows, probability
+        certain = np.zeros(self.n_samples, dtype=bool)
+        certain[extra] = True
+        kept = ~certain[rows]
+        rows = np.concatenate([rows[kept], extra])
+        probability = np.concatenate([probability[kept], np.ones(len(extra))])
+        order = np.argsort(rows, kind="stable")
+        return rows[order], probability[order]
+
+    def _block_starts(self):
+        return range(0, self.n_samples, self.block_rows)
+
+    def _has_entries(self, begin, columns):
+        """Which rows of the block that begins there have an entry in one of the columns."""
+        X = self.X[begin : begin + self.block_rows][:, columns]
+        if self.is_sparse:
+            return X.getnnz(axis=1) > 0
+        return (X != 0).any(axis=1)
+
+    def subset(self, rows, factor):
+        """The blocks of some rows, copied, their weights times `factor` (None for ones)."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        if factor is not None:
+            weight = factor if weight is None else weight * factor
+        y = None if self.y is None else self.y[rows]
+        return RowBlocks(self.X[rows], y, weight, self.workers)
 
     def sample(self, n_rows):
         """About `n_rows` evenly spaced rows as float64, and their weights."""

@@ -231,6 +231,32 @@ class BlockObjective:
         full = m * (b - 1) * self.hessian_bound_norm()
         return (full + (m - b) * self.row_smoothness) / (b * (m - 1))
 
+    def sampled(self, n_rows):
+        """The objective on a sample of about `n_rows` rows, and the smallest probability of a row.
+
+        One row of each run of ``n_samples / n_rows`` is drawn, with a fixed seed. Rows in which a
+        column is not zero that hardly shows in the sample (a rare level) are all taken. Weights
+        are divided by the probabilities: the sample is an unbiased likeness of all rows.
+        """
+        blocks = self.blocks
+        rows, probability = blocks.sample_rows(n_rows)
+        return self._on_rows(blocks.subset(rows, 1.0 / probability)), float(probability.min())
+
+    def thinned(self, factor):
+        """The objective on every `factor`-th row."""
+        return self._on_rows(self.blocks.subset(slice(None, None, factor), None))
+
+    def _on_rows(self, blocks):
+        """The same objective on other blocks; its S is theirs."""
+        return BlockObjective(
+            blocks,
+            self.loss,
+            self.penalty,
+            self.shape[1],
+            fit_intercept=self.fit_intercept,
+            frame=self.frame,
+        )
+
     def sampled_frame(self):
         """A frame chosen from evenly spaced rows; dense columns only (a shift would fill X)."""
         n_features = self.blocks.n_features

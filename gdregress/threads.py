@@ -41,7 +41,8 @@ class _BlasGuard:
                 for library in self._libraries:
                     library.set_num_threads(1)
             self._entered += 1
-            return self._workers
+            # Concurrent fits share the threads: more workers would only wait for each other.
+            return max(1, self._workers // self._entered)
 
     def leave(self):
         with self._lock:

@@ -1,13 +1,18 @@
-"""Newton's method for the logistic losses.
+"""Newton's method for the logistic losses, in a metric from all rows or from a sample of them.
 
     theta <- theta - t H(theta)^-1 grad L(theta)
 
 with Armijo backtracking on t, stopped by the Newton decrement ``1/2 g^T H^-1 g``, which is the
 decrease that the quadratic model still promises (Boyd & Vandenberghe 2004, section 9.5). It works
 in a frame of shifted and scaled columns, so the units of X play no part.
+
+A Hessian costs (p + 1) / 2 times the arithmetic of a gradient. Where rows are many, most of the
+way is therefore gone on samples of them, and the rest by quasi-Newton steps over all rows in the
+metric of the last sample (:class:`SampledMetric`). What stops them is a bound, not an estimate.
 """
 
 import math
+from collections import deque
 
 import numpy as np
 from scipy import linalg
@@ -24,6 +29,13 @@ _ARMIJO = 1e-4
 _SUSPICIOUS_RCOND = 1e-13
 # A loss below this share of the start's is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
+# Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
+_MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
+_MAX_SAMPLED_PARAMETERS = 2500
+# Steps in the metric of a sample before it is given up, and the pairs that it remembers.
+_MAX_SAMPLED_STEPS, _MEMORY = 40, 20
+# An estimate of the decrement within this factor of the tolerance is worth a bound.
+_PROMISING = 5.0
 
 
 def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=None):
@@ -52,67 +64,203 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
         frame = objective.exact_frame()
     framed = objective.in_frame(frame)
     theta = frame.enter(theta)
-    singular = _SingularDirections(framed)
 
-    def held_out(theta):
-        return math.nan if validation is None else float(validation.value(frame.leave(theta))[0])
+    def record(iteration, update=None, step=math.nan):
+        held_out = math.nan if validation is None else validation.value(frame.leave(theta))[0]
+        norm = float(np.linalg.norm(frame.gradient_outside(gradient)))
+        moved = math.nan if update is None else float(np.linalg.norm(update))
+        history.record(iteration, iteration, float(loss[0]), norm, moved, step, float(held_out))
 
-    with np.errstate(all="ignore"):
-        loss, gradient = framed.value_and_gradient(theta)
-        if not (np.isfinite(loss[0]) and np.all(np.isfinite(gradient))):
-            raise FloatingPointError(
-                "The loss at the start overflows float64; rescale X to ordinary units."
-            )
-        start_loss = float(loss[0])
-        _record(history, 0, start_loss, frame.gradient_outside(gradient), held_out=held_out(theta))
-        for iteration in range(1, max_iter + 1):
-            if watch is not None:
-                watch.begin(frame.leave(theta))
-            direction = -_solve(framed, theta, gradient, singular)
-            decrement = -0.5 * float(np.vdot(gradient, direction))
-            theta, loss, gradient, step = _backtrack(framed, theta, loss, gradient, direction)
-            update = frame.leave(theta) - frame.leave(theta - step * direction)
-            norms = frame.gradient_outside(gradient), np.linalg.norm(update)
-            _record(history, iteration, float(loss[0]), *norms, step, held_out(theta))
-            stop = watch is not None and watch.end(frame.leave(theta))
-            # Without a penalty, separable classes have no optimum: do not run after it.
-            confident = loss[0] < _CONFIDENT * start_loss and framed.penalty.l2 == 0.0
-            if confident and framed.margin(theta) > 0.0:
+    loss, gradient = framed.value_and_gradient(theta)
+    if not (np.isfinite(loss[0]) and np.isfinite(gradient).all()):
+        raise FloatingPointError(
+            "The loss at the start overflows float64; rescale X to ordinary units."
+        )
+    start_loss = float(loss[0])
+    record(0)
+    metric = SampledMetric.of(framed) or FullMetric(framed)
+    for iteration in range(1, max_iter + 1):
+        if watch is not None:
+            watch.begin(frame.leave(theta))
+        before = theta
+        last = False
+        if iteration == 1 and metric.is_sampled:
+            theta, step = metric.descend_samples(theta), 1.0
+            loss, gradient = framed.value_and_gradient(theta)
+            if not loss[0] < start_loss:  # the sample was no likeness of the rows
+                metric, theta = FullMetric(framed), before
+                loss, gradient = framed.value_and_gradient(theta)
+        else:
+            direction, decrement = metric.direction(theta, gradient)
+            # The step of a full metric squares what the decrement measured before it.
+            last = decrement <= _tolerance(tol, loss, start_loss)
+            theta, loss, new_gradient, step = _backtrack(framed, theta, loss, gradient, direction)
+            metric.remember(theta - before, new_gradient - gradient)
+            gradient = new_gradient
+        record(iteration, frame.leave(theta) - frame.leave(before), step)
+        if watch is not None and watch.end(frame.leave(theta)):
+            return frame.leave(theta), StopReason.CALLBACK
+        # Without a penalty, separable classes have no optimum: do not run after it.
+        if framed.penalty.l2 == 0.0 and loss[0] < _CONFIDENT * start_loss:
+            if framed.margin(theta) > 0.0:
                 return frame.leave(theta), StopReason.SEPARABLE
-            rounding = 4.0 * _EPS * max(float(loss[0]), _EPS * start_loss)
-            # The step just made squares what the decrement measured before it.
-            if decrement <= max(tol * tol * start_loss, rounding) or step == 0.0:
+        if last or (step == 0.0 and not metric.is_sampled):
+            return frame.leave(theta), StopReason.DECREMENT
+        if metric.is_sampled:
+            if metric.certifies(theta, gradient, _tolerance(tol, loss, start_loss)):
                 return frame.leave(theta), StopReason.DECREMENT
-            if stop:
-                return frame.leave(theta), StopReason.CALLBACK
+            if step == 0.0 or metric.n_steps >= _MAX_SAMPLED_STEPS:
+                metric = FullMetric(framed)
     return frame.leave(theta), StopReason.MAX_ITER
 
 
-def _record(
-    history, iteration, loss, gradient, update_norm=math.nan, step=math.nan, held_out=math.nan
-):
-    norm = float(np.linalg.norm(gradient))
-    history.record(iteration, iteration, loss, norm, update_norm, step, held_out)
+def _tolerance(tol, loss, start_loss):
+    """What the decrement is to fall to: ``tol^2 L(start)``, or rounding level."""
+    return max(tol * tol * start_loss, 4.0 * _EPS * max(float(loss[0]), _EPS * start_loss))
 
 
-def _solve(framed, theta, gradient, singular):
-    """``H^-1 g``, by Cholesky of the unit-diagonal Hessian."""
+def _backtrack(framed, theta, loss, gradient, direction):
+    """The first of t = 1, 1/2, 1/4, ... with sufficient decrease; t = 0 at rounding level."""
+    slope = float(np.vdot(gradient, direction))
+    noise = 8.0 * _EPS * abs(float(loss[0]))
+    step = 1.0
+    for _ in range(50):
+        trial = theta + step * direction
+        trial_loss, trial_gradient = framed.value_and_gradient(trial)
+        if trial_loss[0] <= loss[0] + _ARMIJO * step * slope + noise:
+            return trial, trial_loss, trial_gradient, step
+        step *= 0.5
+    return theta, loss, gradient, 0.0
+
+
+class FullMetric:
+    """The Hessian of all rows, at every step anew."""
+
+    is_sampled = False
+
+    def __init__(self, framed):
+        self.framed = framed
+        self.singular = _SingularDirections(framed)
+
+    def direction(self, theta, gradient):
+        """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``."""
+        factor, _ = _factor(self.framed, theta, self.singular)
+        direction = -factor.solve(gradient.ravel()).reshape(gradient.shape)
+        return direction, -0.5 * float(np.vdot(gradient, direction))
+
+    def remember(self, change, gradient_change):
+        """Nothing to remember: the next Hessian is exact."""
+
+
+class SampledMetric:
+    """The Hessian M of a sample of rows, corrected by what full gradients have shown.
+
+    Steps are those of L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with ``M^-1`` in the place
+    of the initial diagonal. With s_i / pi_i as the weights of the sampled rows, pi_i the
+    probability with which row i was drawn, M is unbiased, and because every term of a Hessian is
+    positive semi-definite, the sampled terms are part of the whole:
+
+        H(theta) >= min(pi) M(theta),    so    1/2 g^T H^-1 g <= 1/2 g^T M^-1 g / min(pi).
+
+    That bound, with the gradient of all rows and M at the same theta, certifies the optimum.
+    """
+
+    is_sampled = True
+
+    def __init__(self, framed, samples, probability):
+        self.framed, self.samples, self.probability = framed, samples, probability
+        self.n_steps = 0
+        self._pairs = deque(maxlen=_MEMORY)
+        self._factor = None
+
+    @classmethod
+    def of(cls, framed):
+        """Samples of the rows where they pay, else None."""
+        n_features, n_outputs = framed.shape
+        n_samples = framed.blocks.n_samples
+        if n_features * n_outputs > _MAX_SAMPLED_PARAMETERS:
+            return None
+        if n_outputs == 1:
+            size = max(20 * n_features, n_samples // 10, _MIN_SAMPLE)
+        else:
+            size = max(3 * n_features * n_outputs // 2, n_samples // 20, _MIN_SAMPLE)
+        if size > _MAX_SAMPLE_SHARE * n_samples:
+            return None
+        largest, probability = framed.sampled(size)
+        samples = [largest]
+        smallest = max(_MIN_SAMPLE, 5 * n_features * n_outputs)
+        while samples[0].blocks.n_samples > _SAMPLE_GROWTH * smallest:
+            samples.insert(0, samples[0].thinned(_SAMPLE_GROWTH))
+        return cls(framed, samples, probability)
+
+    def descend_samples(self, theta):
+        """Newton's method on each sample in turn, from the smallest; theta of the last."""
+        for sample in self.samples:
+            singular = _SingularDirections(sample)
+            # The optimum of a sample is about q / n from that of all rows: no use going on.
+            close = 0.05 * theta.size / sample.blocks.n_samples
+            loss, gradient = sample.value_and_gradient(theta)
+            for _ in range(30):
+                self._factor, _ = _factor(sample, theta, singular)
+                step = self._factor.solve(gradient.ravel()).reshape(theta.shape)
+                decrement = 0.5 * float(np.vdot(gradient, step))
+                theta, loss, gradient, t = _backtrack(sample, theta, loss, gradient, -step)
+                if decrement <= close * float(loss[0]) or t == 0.0:
+                    break
+        return theta
+
+    def direction(self, theta, gradient):
+        """The L-BFGS direction; its decrement is for :meth:`certifies` to bound."""
+        self.n_steps += 1
+        direction = -gradient.ravel()
+        weights = []
+        for change, gradient_change, curvature in reversed(self._pairs):
+            weights.append(float(change @ direction) / curvature)
+            direction = direction - weights[-1] * gradient_change
+        direction = self._factor.solve(direction)
+        pairs = zip(self._pairs, reversed(weights), strict=True)
+        for (change, gradient_change, curvature), weight in pairs:
+            share = weight - float(gradient_change @ direction) / curvature
+            direction = direction + share * change
+        return direction.reshape(gradient.shape), math.inf
+
+    def remember(self, change, gradient_change):
+        """Keep a pair (change of theta, change of the gradient) of positive curvature."""
+        change, gradient_change = change.ravel(), gradient_change.ravel()
+        curvature = float(change @ gradient_change)
+        if curvature > 0.0:
+            self._pairs.append((change, gradient_change, curvature))
+
+    def certifies(self, theta, gradient, tolerance):
+        """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
+        flat = gradient.ravel()
+        if self._bound(flat) > _PROMISING * tolerance:
+            return False
+        # M was taken elsewhere: only one at this theta bounds the Hessian at this theta.
+        sample = self.samples[-1]
+        self._factor, regular = _factor(sample, theta, _SingularDirections(sample))
+        return regular and self._bound(flat) <= tolerance
+
+    def _bound(self, gradient):
+        return 0.5 * float(gradient @ self._factor.solve(gradient)) / self.probability
+
+
+def _factor(framed, theta, singular):
+    """A factor of the Hessian at theta, and whether it was regular as it stood."""
     hessian = framed.hessian(theta)
     _fix_gauge(hessian, framed)
-    diagonal = np.diag(hessian)
-    dead = ~(diagonal > 0.0)  # columns of zeros: nothing to learn, nothing to move
+    dead = ~(hessian.diagonal() > 0.0)  # columns of zeros: nothing to learn, nothing to move
     if dead.any():
         hessian[dead] = hessian[:, dead] = 0.0
         hessian[dead, dead] = 1.0
     try:
-        cholesky = ScaledCholesky(hessian)
-        regular = cholesky.rcond > _SUSPICIOUS_RCOND
+        factor = ScaledCholesky(hessian)
+        regular = factor.rcond > _SUSPICIOUS_RCOND
     except linalg.LinAlgError:
-        cholesky, regular = None, False
+        factor, regular = None, False
     if not regular:
-        cholesky = singular.regularised(hessian, cholesky)
-    g = np.where(dead, 0.0, gradient.ravel())
-    return cholesky.solve(g).reshape(gradient.shape)
+        factor = singular.regularised(hessian, factor)
+    return factor, regular
 
 
 def _fix_gauge(hessian, framed):
@@ -160,23 +308,22 @@ class _SingularDirections:
             self._null = np.vstack([coef, -factor.mean_x @ coef])
         return self._null
 
-    def regularised(self, hessian, cholesky):
+    def regularised(self, hessian, factor):
         """A factor of ``H + B B^T``, B spanning the directions in which H vanishes.
 
         A direction n with H n = 0 has g^T n = 0, so ``(H + B B^T) d = -g`` has the solution of
         ``H d = -g`` with ``B^T d = 0``. What is still singular then is a saturated Hessian, or
         one too ill-conditioned for Cholesky; a shift at rounding level keeps the step finite.
         """
-        unit = np.sqrt(np.diag(hessian))
+        unit = np.sqrt(hessian.diagonal())
         scaled = hessian / unit / unit[:, None]
         if self.framed.penalty.l2 == 0.0 and self.null.shape[1]:
             n_outputs = self.framed.shape[1]
             null = np.kron(self.null, np.eye(n_outputs)) * unit[:, None]
             null /= np.linalg.norm(null, axis=0)
             scaled += null @ null.T
-            cholesky = None
-        elif cholesky is not None:
-            return cholesky
+        elif factor is not None:
+            return factor
         shift = len(unit) * _EPS
         while True:
             try:
@@ -184,17 +331,3 @@ class _SingularDirections:
             except linalg.LinAlgError:
                 scaled[np.diag_indices_from(scaled)] += shift
                 shift *= 10.0
-
-
-def _backtrack(framed, theta, loss, gradient, direction):
-    """The first of t = 1, 1/2, 1/4, ... with sufficient decrease; t = 0 at rounding level."""
-    slope = float(np.vdot(gradient, direction))
-    noise = 8.0 * _EPS * abs(float(loss[0]))
-    step = 1.0
-    for _ in range(50):
-        trial = theta + step * direction
-        trial_loss, trial_gradient = framed.value_and_gradient(trial)
-        if trial_loss[0] <= loss[0] + _ARMIJO * step * slope + noise:
-            return trial, trial_loss, trial_gradient, step
-        step *= 0.5
-    return theta, loss, gradient, 0.0
