@@ -362,8 +362,8 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
             theta, loss = state.best_theta, state.best_loss
         if settings.early_stopping and state.best_validation_theta is not None:
-            theta, loss = state.best_validation_theta, None
-        if loss is None or objective is not rows:
+            theta, loss = state.best_validation_theta, state.loss_at_best_validation
+        if objective is not rows:
             # Near an exact fit the moments hold no digit of the loss.
             loss = float(rows.value(theta)[0])
         self._set_theta(theta)
@@ -376,6 +376,15 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         self.converged_ = bool(stands and state.gradient_check <= settings.tol)
         self._set_history(descent.history)
         return theta
+
+    def _restore_descent(self, descent, **attributes):
+        """Be the estimator in the middle of whose fit a checkpoint was written."""
+        vars(self).update({k: v for k, v in attributes.items() if v is not None})
+        settings = check_plan(self, self._exact_solvers, asks_for_descent=True).settings
+        settings = replace(settings, learning_rate=descent.state.rate)
+        self._descent = descent
+        reason = descent.state.stop or StopReason.INTERRUPTED
+        self._set_descent(descent, None, None, settings, reason)
 
     def _warn_if_separable(self, objective, theta):
         """Whether theta separates the classes, which has been said then; never for targets."""

@@ -69,17 +69,21 @@ class LeastSquaresStream:
         coef, rank, condition, dependent = triangle_solve(
             factor.root, factor.q, ridge, frame.scale, self.n_samples
         )
-        theta = frame.leave(factor.theta(coef))
-        objective = QuadraticObjective(factor, penalty, fit_intercept=self.fit_intercept)
+        # Loss and gradient in the frame: far from zero, the original columns would round them.
+        inside = replace(factor, frame=Frame.identity(len(frame.shift)))
+        objective = QuadraticObjective(
+            inside, penalty.in_frame(frame), fit_intercept=self.fit_intercept
+        )
+        theta = factor.theta(coef)
         loss, gradient = objective.value_and_gradient(theta)
         return ExactSolution(
-            theta=theta,
+            theta=frame.leave(theta),
             solver="lstsq",
             rank=rank,
             condition=condition,
             start=factor.at_zero(),
             loss=float(loss[0]),
-            gradient=gradient,
+            gradient=frame.gradient_outside(gradient),
             dependent=dependent,
         )
 

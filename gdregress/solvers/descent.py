@@ -65,6 +65,7 @@ class DescentState:
     best_theta: np.ndarray | None = None
     best_validation: float = math.inf
     best_validation_theta: np.ndarray | None = None
+    loss_at_best_validation: float = math.nan
     idle_validation: int = 0
     idle_loss: int = 0
     above_start: int = 0
@@ -248,6 +249,7 @@ def _keep_best(state, validation_loss):
         state.best_loss, state.best_theta = state.last_loss, state.reported
     if validation_loss < state.best_validation:
         state.best_validation, state.best_validation_theta = validation_loss, state.reported
+        state.loss_at_best_validation = state.last_loss
         return True
     return False
 
