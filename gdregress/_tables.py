@@ -21,6 +21,7 @@ BUNDLED = {
 MISSING = {"", "?", "na", "n/a", "nan", "none", "null"}
 MOST_CLASSES = 20  # an integer target with more distinct values than this is taken for a quantity
 FEWEST_ROWS = 20
+LARGEST = 1e140  # standardising and scoring sum squares, which end at 1.8e308
 FEWEST_PER_CLASS = 4  # a quarter is held out, and each fold needs one
 
 
@@ -142,6 +143,10 @@ def _numbers(path: str, name: str, cells: Sequence[str], lines: Sequence[int]) -
             raise TextInColumn(f"{where(i)}: {cell!r} is text, not a number") from None
         if not np.isfinite(values[i]):
             raise InputError(f"{where(i)}: {cell!r} is not a finite number")
+        if abs(values[i]) > LARGEST:
+            raise InputError(
+                f"{where(i)}: {cell!r} is too large to be squared; give it in a larger unit"
+            )
     return values
 
 

@@ -163,6 +163,11 @@ BAD_INPUT = {
         ["--target", "y"],
         "'inf' is not a finite number",
     ),
+    "a value whose square overflows": (
+        with_cell(0, 0, "1e160"),
+        ["--target", "y"],
+        "'1e160' is too large to be squared",
+    ),
     "no target": (GOOD, [], "--target is needed.*'x1', 'x2', 'y'"),
     "another target": (GOOD, ["--target", "z"], "no column 'z'.*'x1', 'x2', 'y'"),
     "a text target for a regression": (
