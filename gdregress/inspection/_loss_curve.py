@@ -418,8 +418,9 @@ def _clip_above_the_start(ax: Any, scale: str) -> None:
         x, y = line.get_data()
         ends = np.flatnonzero(np.isfinite(y))
         if len(ends) and y[ends[-1]] > cap:
+            inside = np.flatnonzero(y <= cap)
             ax.plot(
-                x[np.flatnonzero(y > cap)[0]],
+                x[inside[-1] + 1 if len(inside) else 0],
                 1.0,
                 marker="^",
                 color=line.get_color(),
