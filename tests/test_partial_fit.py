@@ -1,0 +1,411 @@
+"""Streams of rows: least squares as exact as all rows at once, and descent part by part."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import descent_case, least_squares, overlapping_classes
+from scipy import sparse
+from scipy.linalg import LinAlgWarning
+from sklearn.base import clone
+from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
+
+from gdregress import LinearRegression, LogisticRegression
+from gdregress.solvers import Momentum
+
+RULES = ["gd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+
+
+def parts(n_rows, size):
+    return [slice(begin, begin + size) for begin in range(0, n_rows, size)]
+
+
+def stream(model, X, y, size, sample_weight=None):
+    for rows in parts(X.shape[0], size):
+        weight = None if sample_weight is None else sample_weight[rows]
+        model.partial_fit(X[rows], y[rows], sample_weight=weight)
+    return model
+
+
+def assert_same_solution(model, expected, tolerance):
+    assert_allclose(model.coef_, expected.coef_, rtol=tolerance)
+    assert_allclose(model.intercept_, expected.intercept_, rtol=tolerance)
+    assert_allclose(model.loss_, expected.loss_, rtol=tolerance)
+    assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=tolerance)
+    assert model.rank_ == expected.rank_
+    # that of fit may be estimated
+    assert expected.condition_number_ / 3 < model.condition_number_ < 3 * expected.condition_number_
+    assert model.n_iter_ == 1
+    assert model.converged_ is True
+
+
+# Exact streams
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 60])
+@pytest.mark.parametrize("solver", ["auto", "normal_equations", "lstsq"])
+@pytest.mark.parametrize("n_targets", [None, 3])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_stream_equals_the_fit_on_all_rows(size, solver, n_targets, alpha, weighted):
+    X, y, *_ = least_squares(n_targets=n_targets)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X)) if weighted else None
+    model = LinearRegression(solver=solver, alpha=alpha)
+    streamed = stream(clone(model), X, y, size, weight)
+    assert_same_solution(streamed, model.fit(X, y, sample_weight=weight), 1e-12)
+    assert np.shape(streamed.coef_) == np.shape(model.coef_)
+    assert np.shape(streamed.intercept_) == np.shape(model.intercept_)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_known_coefficients(fit_intercept):
+    X, y, _, coef, intercept, loss = least_squares(fit_intercept=fit_intercept)
+    model = stream(LinearRegression(fit_intercept=fit_intercept), X, y, 11)
+    assert_allclose(model.coef_, coef, rtol=1e-12)
+    assert_allclose(model.intercept_, intercept, rtol=1e-12, atol=1e-15)
+    assert_allclose(model.loss_, loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("condition", [1e4, 1e8, 1e11])
+def test_no_digits_are_lost_to_squaring(condition):
+    """At condition 1e11 moments hold nothing of the smallest direction, and QR five digits."""
+    rng = np.random.default_rng(1)
+    u = np.linalg.qr(rng.standard_normal((400, 5)))[0]
+    v = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    X = u * np.geomspace(1, 1 / condition, 5) @ v
+    y = X @ np.ones(5)
+    model = stream(LinearRegression(fit_intercept=False), X, y, 32)
+    assert_allclose(model.coef_, np.ones(5), rtol=0, atol=1e-14 * condition)
+
+
+@pytest.mark.parametrize("size", [1, 10, 200])
+def test_columns_in_any_unit(size):
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((200, 5))
+    y = X @ np.arange(1.0, 6.0) + 3.0 + rng.standard_normal(200)
+    expected = stream(LinearRegression(), X, y, size)
+    units = np.array([1e150, 1e-150, 1.0, -1e80, 1e-9])
+    model = stream(LinearRegression(), X * units, y, size)
+    assert_allclose(model.coef_ * units, expected.coef_, rtol=1e-11)
+    assert_allclose(model.loss_, expected.loss_, rtol=1e-11)
+    assert_allclose(model.condition_number_, expected.condition_number_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 10, 200])
+def test_columns_far_from_zero(size):
+    """A column at 1e9 +- 1 has seven digits; the fit keeps all of them."""
+    rng = np.random.default_rng(3)
+    X = np.column_stack([1e9 + np.round(rng.standard_normal(200), 3), rng.standard_normal(200)])
+    X[:, 0] = np.round((X[:, 0] - 1e9) * 1024) / 1024 + 1e9  # exact in binary
+    centred = X - [1e9, 0.0]
+    y = centred @ [2.0, -3.0] + rng.standard_normal(200)
+    model = stream(LinearRegression(), X, y, size)
+    expected = LinearRegression().fit(centred, y)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-12)
+    assert_allclose(model.loss_, expected.loss_, rtol=1e-12)
+
+
+def test_an_exact_relation_leaves_no_loss():
+    X, y, *_ = least_squares(noise=0.0)
+    model = stream(LinearRegression(), X, y, 7)
+    assert 0 <= model.loss_ < 1e-25 * model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("first", ["dense", "sparse"])
+def test_sparse_and_dense_parts(first):
+    X, y, *_ = least_squares()
+    X[X < 0] = 0
+    expected = LinearRegression().fit(X, y)
+    model = LinearRegression()
+    for number, rows in enumerate(parts(len(X), 13)):
+        make = sparse.csr_array if (number % 2 == 0) == (first == "sparse") else np.asarray
+        model.partial_fit(make(X[rows]), y[rows])
+    assert_same_solution(model, expected, 1e-11)
+
+
+def test_dependent_columns_are_announced_and_get_the_minimum_norm():
+    X, y, *_ = least_squares()
+    X = np.column_stack([X, X[:, 0] - X[:, 1]])
+    with pytest.warns(LinAlgWarning, match="rank 4 of 5"):
+        expected = LinearRegression(solver="lstsq").fit(X, y)
+    model = LinearRegression()
+    with pytest.warns(LinAlgWarning, match="rank 4 of 5"):
+        stream(model, X, y, 30)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-10)
+    assert model.rank_ == 4
+
+
+def test_fewer_rows_than_columns_are_the_minimum_norm_too():
+    X, y, *_ = least_squares(n_samples=12, n_features=30, noise=0.0)
+    model = stream(LinearRegression(), X, y, 5)
+    expected = LinearRegression().fit(X, y)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-10)
+    assert model.rank_ == expected.rank_
+
+
+def test_the_penalty_may_change_on_the_way():
+    X, y, *_ = least_squares()
+    model = stream(LinearRegression(alpha=1.0), X[:50], y[:50], 10)
+    model.set_params(alpha=0.1).partial_fit(X[50:], y[50:])
+    assert_same_solution(model, LinearRegression(alpha=0.1).fit(X, y), 1e-12)
+
+
+def test_single_precision_stays():
+    X, y, *_ = least_squares()
+    model = stream(LinearRegression(), X.astype(np.float32), y, 10)
+    assert model.coef_.dtype == np.float32
+    assert_allclose(model.coef_, LinearRegression().fit(X, y).coef_, rtol=1e-5)
+
+
+# Descent
+
+
+class Loop:
+    """Mini-batch rules as a book writes them, on parts of a least-squares problem."""
+
+    @staticmethod
+    def gd(theta, gradient, memory, rate):
+        return theta - rate * gradient
+
+    @staticmethod
+    def momentum(theta, gradient, memory, rate):
+        memory["v"] = 0.9 * memory.get("v", 0.0) + gradient
+        return theta - rate * memory["v"]
+
+    @staticmethod
+    def adam(theta, gradient, memory, rate):
+        t = memory["t"] = memory.get("t", 0) + 1
+        m = memory["m"] = 0.9 * memory.get("m", 0.0) + 0.1 * gradient
+        v = memory["v"] = 0.999 * memory.get("v", 0.0) + 0.001 * gradient**2
+        return theta - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+@pytest.mark.parametrize("rule", ["gd", "momentum", "adam"])
+@pytest.mark.parametrize("name", ["squares", "three targets", "sigmoid", "softmax"])
+def test_a_part_is_one_step(name, rule):
+    case = descent_case(name)
+    model = case.estimator(solver=rule, learning_rate=0.05)
+    theta = np.zeros((case.X.shape[1] + 1, case.Y.shape[1]))
+    memory, classes = (
+        {},
+        {} if name in ("squares", "three targets") else {"classes": np.unique(case.y)},
+    )
+    rows_of = parts(len(case.X), 40)
+    order = np.random.default_rng(0).permutation(len(case.X))
+    for rows in rows_of:
+        index = order[rows]
+        A = np.column_stack([case.X[index], np.ones(len(index))])
+        residual = case.model.mean(A @ theta) - case.Y[index]
+        theta = getattr(Loop, rule)(theta, A.T @ residual / len(index), memory, 0.05)
+        model.partial_fit(case.X[index], case.y[index], **classes)
+    assert_allclose(model.coef_.reshape(-1), theta[:-1].T.reshape(-1), rtol=1e-9, atol=1e-12)
+    assert_allclose(np.ravel(model.intercept_), theta[-1], rtol=1e-9, atol=1e-12)
+    assert model.n_iter_ == len(rows_of)
+    assert len(model.loss_curve_) == len(rows_of) + 1
+    assert model.stop_reason_ == "One pass over the rows given was made."
+    assert model.solver_ == rule
+
+
+def test_a_part_is_one_epoch_of_batches():
+    case = descent_case("sigmoid")
+    params = {"batch_size": 16, "learning_rate": 0.5, "random_state": 0}
+    model = LogisticRegression(**params)
+    model.partial_fit(case.X, case.y, classes=[0, 1])
+    expected = LogisticRegression(**params, max_iter=1, tol=0).fit(case.X, case.y)
+    assert_array_equal(model.coef_, expected.coef_)
+    assert model.history_["step"][-1] == 36
+    model.partial_fit(case.X[:16], case.y[:16])  # no larger than a batch: one step, in silence
+    assert model.history_["step"][-1] == 37
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("batch_size", [None, 8])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_parts_come_near_the_optimum(rule, batch_size, n_classes):
+    X, y = overlapping_classes(n_classes)
+    model = LogisticRegression(solver=rule, alpha=0.01, batch_size=batch_size, random_state=0)
+    order = np.random.default_rng(0).permutation(len(X))
+    for _ in range(30):
+        for rows in parts(len(X), 64):
+            model.partial_fit(X[order[rows]], y[order[rows]], classes=np.unique(y))
+    best = LogisticRegression(alpha=0.01).fit(X, y)
+    proba = model.predict_proba(X)[np.arange(len(y)), y]
+    loss = -np.log(proba).mean() + 0.005 * np.sum(model.coef_**2)
+    start = np.log(n_classes)
+    assert (loss - best.loss_) / (start - best.loss_) < 0.1
+
+
+def test_the_automatic_rate_only_shrinks():
+    case = descent_case("squares")
+    model = LinearRegression(solver="gd")
+    bounds, rates = [], []
+    for rows, unit in zip(parts(len(case.X), 50), [1.0, 3.0, 0.1, 1.0, 5.0, 0.1, 1.0]):
+        X = case.X[rows] * unit
+        A = np.column_stack([X, np.ones(len(X))])
+        bounds.append(0.5 / np.linalg.eigvalsh(A.T @ A / len(A))[-1])
+        rates.append(model.partial_fit(X, case.y[rows]).learning_rate_)
+    assert_allclose(rates, np.minimum.accumulate(bounds), rtol=1e-10)
+
+
+def test_an_automatic_rate_never_diverges_on_parts_in_raw_units():
+    X, y = load_wine(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    for rule in ("gd", "momentum", "nesterov"):
+        for size in (1, 10, 89):
+            model = LogisticRegression(solver=rule)
+            for rows in parts(len(X), size):
+                model.partial_fit(X[order[rows]], y[order[rows]], classes=[0, 1, 2])
+            assert np.isfinite(model.coef_).all()
+            proba = model.predict_proba(X)
+            assert -np.log(proba[np.arange(len(y)), y]).mean() < 2 * np.log(3)
+
+
+def test_it_goes_on_after_a_descent():
+    case = descent_case("sigmoid")
+    params = {"learning_rate": 0.5, "tol": 0}
+    model = LogisticRegression(max_iter=7, **params).fit(case.X, case.y)
+    model.partial_fit(case.X, case.y)
+    expected = LogisticRegression(max_iter=8, **params).fit(case.X, case.y)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-12)
+    assert model.n_iter_ == 8
+    assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-12)
+
+
+def test_a_step_on_squares_takes_a_line_search():
+    case = descent_case("squares")
+    model = LinearRegression(learning_rate="line_search").partial_fit(case.X, case.y)
+    expected = LinearRegression(learning_rate="line_search", max_iter=1, tol=0)
+    assert_allclose(model.coef_, expected.fit(case.X, case.y).coef_, rtol=1e-10)
+
+
+def test_a_rate_too_large_keeps_the_best_iterate_and_says_so():
+    case = descent_case("squares")
+    model = LinearRegression(learning_rate=1e3)
+
+    def feed(n_parts):
+        for _ in range(n_parts):
+            model.partial_fit(case.X, case.y)
+            assert np.isfinite(model.coef_).all()
+
+    with pytest.warns(ConvergenceWarning, match="learning_rate=1000 diverged"):
+        feed(40)
+    model.set_params(learning_rate=0.01)
+    losses = [model.partial_fit(case.X, case.y).loss_ for _ in range(20)]
+    assert losses[-1] < model.loss_curve_[0]
+
+
+def test_weights_of_classes():
+    case = descent_case("sigmoid")
+    weight = np.where(case.y == 1, 3.0, 1.0)
+    model = LogisticRegression(learning_rate=0.5, class_weight={1: 3.0})
+    expected = LogisticRegression(learning_rate=0.5)
+    for rows in parts(len(case.X), 100):
+        model.partial_fit(case.X[rows], case.y[rows], classes=[0, 1])
+        expected.partial_fit(case.X[rows], case.y[rows], classes=[0, 1], sample_weight=weight[rows])
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-12)
+
+
+def test_a_part_may_hold_one_class_only():
+    case = descent_case("softmax")
+    labels = np.array(["a", "b", "c"])[case.y]
+    model = LogisticRegression()
+    for label in "abc":
+        rows = labels == label
+        model.partial_fit(case.X[rows], labels[rows], classes=["c", "a", "b"])
+    assert_array_equal(model.classes_, ["a", "b", "c"])
+    assert model.coef_.shape == (3, 4)
+
+
+# What is refused
+
+
+def refused(model, match, *args, kind=ValueError, **kwargs):
+    """`partial_fit` raises, and the estimator is as it was."""
+    before = dict(vars(model))
+    curve = len(model.loss_curve_) if hasattr(model, "coef_") else None
+    with pytest.raises(kind, match=match):
+        model.partial_fit(*args, **kwargs)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert curve is None or len(model.loss_curve_) == curve == len(model.history_["loss"])
+
+
+def not_a_number(t):
+    return float("nan")
+
+
+def test_classes_are_needed_first_and_kept():
+    case = descent_case("sigmoid")
+    model = LogisticRegression()
+    refused(model, "classes must be passed on the first call", case.X, case.y)
+    refused(model, r"\[2\]", case.X, np.where(case.y == 1, 2, 0), classes=[0, 1])
+    refused(model, "at least 2 labels", case.X, case.y * 0, classes=[0])
+    model.partial_fit(case.X, case.y, classes=[0, 1])
+    refused(model, r"\[7\]", case.X, np.where(case.y == 1, 7, 0))
+    refused(model, r"\[0, 1\].*\[0, 1, 2\]", case.X, case.y, classes=[0, 1, 2])
+    model.partial_fit(case.X, case.y)
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"solver": "newton"}, "newton"),
+        ({"early_stopping": True}, "early_stopping"),
+        ({"class_weight": "balanced"}, "balanced"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"solver": "adam", "l1_ratio": 1.0, "alpha": 1.0}, "proximal"),
+        ({"schedule": not_a_number}, "schedule"),
+        ({"class_weight": {0: 0.0, 1: 0.0}}, "weigh nothing"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_parameters_that_do_not_go_with_it(params, match):
+    case = descent_case("sigmoid")
+    refused(LogisticRegression(**params), match, case.X, case.y, classes=[0, 1])
+    model = LogisticRegression().partial_fit(case.X, case.y, classes=[0, 1])
+    model.set_params(**params)
+    refused(model, match, case.X, case.y)
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), LogisticRegression()], ids=repr)
+def test_after_an_exact_fit(model):
+    case = descent_case("sigmoid")
+    fitted = clone(model).set_params(alpha=0.1).fit(case.X, case.y)
+    refused(fitted, "Start the stream with partial_fit", case.X, case.y)
+    streamed = clone(fitted)
+    streamed._take_part(case.X, case.y, None, [0, 1])  # as it says
+
+
+def test_other_solvers_on_the_way():
+    case = descent_case("squares")
+    model = LinearRegression().partial_fit(case.X, case.y)
+    model.set_params(learning_rate=0.1)
+    refused(model, "solver='auto'.*'lstsq'", case.X, case.y)
+    model = LinearRegression(solver="gd").partial_fit(case.X, case.y)
+    model.set_params(solver="lstsq")
+    refused(model, "solver='lstsq'.*'gd'", case.X, case.y)
+    model.set_params(solver=Momentum())
+    refused(model, r"GradientDescent\(\).*Momentum\(\)", case.X, case.y)
+
+
+@pytest.mark.parametrize("solver", ["auto", "gd"])
+def test_other_data_on_the_way(solver):
+    case = descent_case("squares")
+    nan = case.X.copy()
+    nan[3, 2] = np.nan
+    model = LinearRegression(solver=solver).partial_fit(case.X, case.y)
+    refused(model, "X has 4 features, but LinearRegression is expecting 10", case.X[:, :4], case.y)
+    refused(model, "Input X contains NaN", nan, case.y)
+    refused(model, "targets", case.X, np.column_stack([case.y, case.y]))
+    refused(model, "1 targets in 1 dim", case.X, case.y[:, None])
+    refused(model, "inconsistent", case.X, case.y[:-1])
+    refused(model, "non-zero", case.X, case.y, sample_weight=np.zeros(len(case.y)))
+    refused(model, "Negative", case.X, case.y, sample_weight=-np.ones(len(case.y)))
+    model.partial_fit(case.X, case.y)
+
+
+def test_an_intercept_comes_first_or_not_at_all():
+    case = descent_case("squares")
+    model = LinearRegression().partial_fit(case.X, case.y).set_params(fit_intercept=False)
+    refused(model, "fit_intercept=True; got fit_intercept=False", case.X, case.y)
