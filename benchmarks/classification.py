@@ -258,8 +258,7 @@ def _time(row, ours, best, problem, reference, accuracy, options):
     row.our_error = float(reference.suboptimality(*solution(pairs.our_result)))
     row.peer_error = float(reference.suboptimality(*solution(pairs.their_result)))
     row.value = pairs.ratio
-    low, high = pairs.spread
-    row.note += f"\n    {len(pairs.ours)} pairs, ratios {low:.3g} to {high:.3g}"
+    row.note += f"\n    {pairs.note}"
     if not row.our_error <= accuracy:
         row.failed = f"short of {accuracy:g}"
     elif not row.peer_error <= TARGET:

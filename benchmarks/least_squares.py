@@ -115,8 +115,7 @@ def _compare(row, ours, make, problem, truth, options):
     row.value = pairs.ratio
     row.our_error = relative_error(pairs.our_result, truth)
     row.peer_error = relative_error(pairs.their_result, truth)
-    low, high = pairs.spread
-    row.note = f"{len(pairs.ours)} pairs, ratios {low:.3g} to {high:.3g} {row.note}".strip()
+    row.note = f"{pairs.note} {row.note}".strip()
     if not row.our_error <= ACCURACY:
         row.failed = f"error above {ACCURACY:g}"
     elif not row.peer_error <= ACCURACY:
@@ -135,5 +134,4 @@ def _compare_gram(row, ours, X, options):
     pairs = interleaved(ours, gram, options.repeats)
     row.ours, row.theirs = pairs.seconds
     row.value = 1.0 / pairs.ratio
-    low, high = pairs.spread
-    row.note = f"ours / product; {len(pairs.ours)} pairs, {1 / high:.3g} to {1 / low:.3g}"
+    row.note = pairs.note

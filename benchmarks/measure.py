@@ -31,7 +31,18 @@ class Pairs:
         return min(ratios), max(ratios)
 
     @property
+    def note(self):
+        """How far to trust the ratio: the spread, and the ratio of the two shortest times."""
+        low, high = self.spread
+        ours, theirs = min(self.ours), min(self.theirs)
+        return (
+            f"{len(self.ours)} pairs, peer / ours {low:.3g} to {high:.3g}, "
+            f"of the shortest times {theirs / ours:.3g} ({theirs:.3g} / {ours:.3g} s)"
+        )
+
+    @property
     def seconds(self):
+        """Median seconds of ours and of theirs."""
         return statistics.median(self.ours), statistics.median(self.theirs)
 
 

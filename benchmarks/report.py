@@ -120,7 +120,7 @@ class Report:
             print(f"\n{row.group}\n{_line(HEADER)}\n{'-' * (sum(WIDTHS) + 2 * len(WIDTHS))}")
         print(_line(row.cells()), flush=True)
         if row.note:
-            print(f"    {row.note}")
+            print(f"    {row.note.strip()}")
         self.rows.append(row)
 
     def add_curve(self, case, label, points):
