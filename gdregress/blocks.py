@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from .kernels import Block
-from .threads import fold
+from .threads import ahead, fold
 
 __all__ = ["RowBlocks"]
 
@@ -95,15 +95,35 @@ class RowBlocks:
         """The mini-batches of one epoch, in an order drawn from `generator`.
 
         Rows are gathered in chunks of about a block, and sliced from there: the cost of
-        gathering is paid once per chunk, not once per batch.
+        gathering is paid once per chunk, not once per batch, and while the batches of one chunk
+        are at work another worker gathers the next.
         """
         order = generator.permutation(self.n_samples)
         chunk_rows = max(1, self.block_rows // batch_size) * batch_size
-        for begin in range(0, self.n_samples, chunk_rows):
-            chunk = self.block(order[begin : begin + chunk_rows])
-            for first in range(0, chunk.X.shape[0], batch_size):
-                rows = slice(first, first + batch_size)
-                yield Block(*(None if part is None else part[rows] for part in chunk))
+        runs = (
+            order[begin : begin + chunk_rows] for begin in range(0, self.n_samples, chunk_rows)
+        )
+        for X, y, weight in ahead(self._gathered, runs, self.workers):
+            for begin in range(0, X.shape[0], batch_size):
+                end = begin + batch_size
+                yield Block(
+                    X[begin:end],
+                    None if y is None else y[begin:end],
+                    None if weight is None else weight[begin:end],
+                )
+
+    def _gathered(self, rows):
+        """The block of an index array of rows."""
+        if self.is_sparse or not self.X.flags.c_contiguous:
+            return self.block(rows)
+        # Twice as fast as an index; of another layout it would copy the whole.
+        X = np.take(self.X, rows, axis=0)
+        y, weight = self.y, self.sample_weight
+        return Block(
+            X if X.dtype == np.float64 else X.astype(np.float64),
+            None if y is None else y[rows],
+            None if weight is None else weight[rows],
+        )
 
     def sample_rows(self, n_rows):
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
@@ -152,6 +172,10 @@ class RowBlocks:
             weight = factor if weight is None else weight * factor
         y = None if self.y is None else self.y[rows]
         return RowBlocks(self.X[rows], y, weight, self.workers)
+
+    def with_y(self, y):
+        """The same rows with another y."""
+        return RowBlocks(self.X, y, self.sample_weight, self.workers)
 
     def sample(self, n_rows):
         """About `n_rows` evenly spaced rows as float64, and their weights."""

@@ -9,15 +9,19 @@ Shapes: ``theta`` is (n_features + 1, n_models, n_outputs), the intercept last; 
 shape of theta. Everything is accumulated in float64.
 """
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg, sparse
 
 __all__ = [
+    "BatchGradient",
     "Block",
     "ColumnRange",
     "ColumnSquares",
+    "CurvedProduct",
+    "CurvedSquares",
     "Hessian",
     "HessianProduct",
     "LargestRow",
@@ -26,6 +30,7 @@ __all__ = [
     "Margin",
     "Moments",
     "RFactor",
+    "RowCurvature",
     "linear_predictor",
     "transpose_product",
 ]
@@ -132,10 +137,33 @@ class LossGradient(_Sum):
         X = self.frame.shifted(block.X)
         z = linear_predictor(X, _on_original_scale(theta, self.frame))
         value, residual = self.loss.value_and_gradient(block.y, z)
-        gradient = transpose_product(X, _weigh(residual, block.sample_weight))
-        if self.frame.is_scaled:
-            gradient[:-1] /= self.frame.scale[:, None, None]
+        gradient = _pulled_back(X, residual, block.sample_weight, self.frame)
         return _weigh(value, block.sample_weight).sum(axis=0), gradient
+
+
+class BatchGradient:
+    """``[X 1]^T (s (yhat - y))`` of one model, over the few rows of a mini-batch.
+
+    The sum of :class:`LossGradient` in the original columns, without the loss and in as few calls
+    as it takes: on 32 rows, calling NumPy costs more than the arithmetic.
+    """
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def __call__(self, block, theta):
+        X, y, sample_weight = block
+        dot = np.dot if type(X) is np.ndarray else operator.matmul
+        columns = theta[:, 0]
+        z = dot(X, columns[:-1])
+        z += columns[-1]
+        residual = self.loss.gradient(y, z)
+        if sample_weight is not None:
+            residual *= sample_weight[:, None]
+        gradient = np.empty(columns.shape)
+        gradient[:-1] = dot(X.T, residual)
+        np.add.reduce(residual, axis=0, out=gradient[-1])
+        return gradient[:, None]
 
 
 def _on_original_scale(theta, frame):
@@ -181,13 +209,12 @@ class Hessian(_Sum):
         X = self.frame.rows(block.X)
         z = linear_predictor(X, theta)[:, 0, :]
         n_outputs = z.shape[1]
-        if hasattr(self.loss, "curvature"):  # outputs do not interact
-            blocks = [
-                _bordered_gram(X, _weigh(self.loss.curvature(z[:, k]), block.sample_weight))
-                for k in range(n_outputs)
-            ]
-            return blocks[0] if n_outputs == 1 else _interleave(blocks)
-        return self._softmax(X, self.loss.probabilities(z), block.sample_weight)
+        curvature = self.loss.curvature(z)
+        if self.loss.is_coupled:
+            return self._softmax(X, curvature, block.sample_weight)
+        weight = _weigh(curvature, block.sample_weight)
+        blocks = [_bordered_gram(X, weight[:, k]) for k in range(n_outputs)]
+        return blocks[0] if n_outputs == 1 else _interleave(blocks)
 
     @staticmethod
     def _softmax(X, p, sample_weight):
@@ -234,17 +261,63 @@ class HessianProduct(_Sum):
 
     def __call__(self, block, theta, direction):
         X = self.frame.shifted(block.X)
-        z = linear_predictor(X, _on_original_scale(theta, self.frame))
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))[:, 0, :]
         dz = linear_predictor(X, _on_original_scale(direction, self.frame))
-        if hasattr(self.loss, "curvature"):
-            curved = self.loss.curvature(z) * dz
-        else:
-            p = self.loss.probabilities(z[:, 0, :])[:, None, :]
-            curved = p * (dz - np.einsum("nmk,nmk->nm", p + 0.0 * dz, dz)[:, :, None])
-        product = transpose_product(X, _weigh(curved, block.sample_weight))
-        if self.frame.is_scaled:
-            product[:-1] /= self.frame.scale[:, None, None]
-        return product
+        curved = self.loss.curve(self.loss.curvature(z), dz)
+        return _pulled_back(X, curved, block.sample_weight, self.frame)
+
+
+class RowCurvature:
+    """``loss.curvature(z_i)`` at theta of every row: a list of arrays (n, n_outputs), in order."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))
+        return [self.loss.curvature(z[:, 0, :])]
+
+    @staticmethod
+    def combine(total, part):
+        return total + part
+
+
+class CurvedProduct(_Sum):
+    """The Hessian times directions, with the rows' curvatures in the place of y.
+
+    Two products with X, where :class:`HessianProduct` needs three and the loss.
+    """
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, direction):
+        X = self.frame.shifted(block.X)
+        dz = linear_predictor(X, _on_original_scale(direction, self.frame))
+        curved = self.loss.curve(block.y, dz)
+        return _pulled_back(X, curved, block.sample_weight, self.frame)
+
+
+class CurvedSquares(_Sum):
+    """The diagonal of the Hessian, (n_features + 1, 1, n_outputs), curvatures as y."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        squares = X.power(2) if sparse.issparse(X) else X * X
+        rows = self.loss.curvature_diagonal(block.y)[:, None, :]
+        return transpose_product(squares, _weigh(rows, block.sample_weight))
+
+
+def _pulled_back(X, rows, sample_weight, frame):
+    """``[X~ 1]^T diag(s) rows`` for X shifted but not scaled."""
+    product = transpose_product(X, _weigh(rows, sample_weight))
+    if frame.is_scaled:
+        product[:-1] /= frame.scale[:, None, None]
+    return product
 
 
 class RFactor:

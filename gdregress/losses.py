@@ -10,6 +10,14 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     ``loss(y_i, z_i)``, finite for every finite ``z``.
 ``value_and_gradient(y, z)`` : shapes (n, M) and (n, M, K)
     The same value, and ``d loss / d z``: in all three cases the prediction minus the target.
+``gradient(y, z)`` : shape (n, K)
+    The gradient alone, for z of shape (n, K) (one model), which it may overwrite.
+``curvature(z)`` : shape (n, K)
+    What the second derivative of each row is made of, for z of shape (n, K) (one model).
+``curve(rows, dz)`` : shape (n, M, K)
+    The second derivative times changes of z, ``rows`` being what ``curvature`` returned.
+``curvature_diagonal(rows)`` : shape (n, K)
+    The diagonal of the second derivative of each row.
 ``curvature_bound`` : float
     A number ``c`` with ``d^2 loss / d z^2 <= c I`` for every ``z``.
 
@@ -22,7 +30,21 @@ from scipy.special import expit, log_expit, logsumexp, softmax
 __all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
 
 
-class SquaredLoss:
+class _Separate:
+    """Losses whose outputs do not interact: the second derivative of a row is diagonal."""
+
+    is_coupled = False
+
+    @staticmethod
+    def curve(rows, dz):
+        return rows[:, None, :] * dz
+
+    @staticmethod
+    def curvature_diagonal(rows):
+        return rows
+
+
+class SquaredLoss(_Separate):
     """``loss(y, z) = 1/2 (z - y)^2``, summed over the targets.
 
     Gradient ``z - y``, curvature 1: the Hessian does not depend on ``z``, so the objective is
@@ -40,12 +62,17 @@ class SquaredLoss:
         residual = z - y[:, None, :]
         return 0.5 * np.einsum("nmk,nmk->nm", residual, residual), residual
 
-    def curvature(self, z):
-        """Second derivative of each output, shape of ``z`` (the outputs do not interact)."""
+    @staticmethod
+    def gradient(y, z):
+        z -= y
+        return z
+
+    @staticmethod
+    def curvature(z):
         return np.ones_like(z)
 
 
-class LogLoss:
+class LogLoss(_Separate):
     """``loss(y, z) = log(1 + e^z) - y z`` for y in {0, 1}: binary cross-entropy.
 
     ``P(y = 1) = sigma(z) = 1 / (1 + e^-z)``; gradient ``sigma(z) - y``; curvature
@@ -74,7 +101,14 @@ class LogLoss:
         gradient -= y
         return value[:, :, 0], gradient
 
-    def curvature(self, z):
+    @staticmethod
+    def gradient(y, z):
+        expit(z, out=z)
+        z -= y
+        return z
+
+    @staticmethod
+    def curvature(z):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
         return expit(z) * expit(-z)
 
@@ -99,6 +133,7 @@ class SoftmaxLoss:
 
     curvature_bound = 0.5
     is_quadratic = False
+    is_coupled = True
 
     def value(self, y, z):
         return self.value_and_gradient(y, z)[0]
@@ -116,6 +151,28 @@ class SoftmaxLoss:
             gradient, codes, np.take_along_axis(gradient, codes, axis=2) - 1.0, axis=2
         )
         return value[:, :, 0], gradient
+
+    @staticmethod
+    def gradient(y, z):
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=1, keepdims=True)
+        z[np.arange(len(z)), y[:, 0]] -= 1.0
+        return z
+
+    @staticmethod
+    def curvature(z):
+        """The probabilities p, of which ``diag(p) - p p^T`` is made."""
+        return softmax(z, axis=1)
+
+    @staticmethod
+    def curve(rows, dz):
+        p = rows[:, None, :]
+        return p * (dz - (p * dz).sum(axis=2, keepdims=True))
+
+    @staticmethod
+    def curvature_diagonal(rows):
+        return rows * (1.0 - rows)
 
     @staticmethod
     def probabilities(z):

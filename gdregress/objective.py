@@ -35,7 +35,7 @@ from . import kernels
 from .frame import Frame
 from .losses import SquaredLoss
 
-__all__ = ["BlockObjective", "CentredFactor", "CentredMoments", "QuadraticObjective"]
+__all__ = ["AppliedHessian", "BlockObjective", "CentredFactor", "CentredMoments", "QuadraticObjective"]
 
 _SAMPLE_ROWS = 256
 # Dense Gram matrices up to this many columns; beyond, eigenvalues come from products alone.
@@ -66,6 +66,7 @@ class BlockObjective:
         self.frame = Frame.identity(blocks.n_features) if frame is None else frame
         self._value = kernels.LossValue(loss, self.frame)
         self._gradient = kernels.LossGradient(loss, self.frame)
+        self._batch_gradient = kernels.BatchGradient(loss)
         self._hessian_product = kernels.HessianProduct(loss, self.frame)
 
     @cached_property
@@ -110,7 +111,7 @@ class BlockObjective:
 
         ``1/b sum_{i in batch} (m s_i / S) grad loss_i``, the penalty in full.
         """
-        _, gradient = self._gradient(block, theta)
+        gradient = self._batch_gradient(block, theta)
         gradient *= self.blocks.n_samples / (self.total_weight * block.X.shape[0])
         return self._smooth(theta, gradient)
 
@@ -141,6 +142,10 @@ class BlockObjective:
             product[-1] = 0.0
         product[:-1] += self.penalty.curvature(self.shape)[:-1, None, :] * direction[:-1]
         return product
+
+    def hessian_at(self, theta):
+        """The Hessian at theta (one model), never formed; see :class:`AppliedHessian`."""
+        return AppliedHessian(self, theta)
 
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
@@ -285,6 +290,38 @@ class BlockObjective:
         allow_shift = self.fit_intercept and not self.blocks.is_sparse
         largest = np.maximum(np.abs(low), np.abs(high))
         return Frame.from_columns(middle, spread, largest, allow_shift=allow_shift)
+
+
+class AppliedHessian:
+    """The Hessian of a block objective at one theta: its products and its diagonal.
+
+    The curvature of every row is computed once, so that a product costs two products with X.
+    """
+
+    def __init__(self, objective, theta):
+        blocks = objective.blocks
+        rows = blocks.reduce(kernels.RowCurvature(objective.loss, objective.frame), theta)
+        self._blocks = blocks.with_y(np.concatenate(rows))
+        self._objective = objective
+        self._product = kernels.CurvedProduct(objective.loss, objective.frame)
+
+    def product(self, direction):
+        """``H direction``, direction of shape (n_features + 1, n_models, n_outputs)."""
+        return self._penalised(self._blocks.reduce(self._product, direction), direction)
+
+    def diagonal(self):
+        """Shape (n_features + 1, 1, n_outputs)."""
+        kernel = kernels.CurvedSquares(self._objective.loss, self._objective.frame)
+        squares = self._blocks.reduce(kernel)
+        return self._penalised(squares, np.ones_like(squares))
+
+    def _penalised(self, total, direction):
+        objective = self._objective
+        total /= objective.total_weight
+        if not objective.fit_intercept:
+            total[-1] = 0.0
+        total += objective.penalty.curvature(objective.shape)[:, None, :] * direction
+        return total
 
 
 @dataclass

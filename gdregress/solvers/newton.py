@@ -27,11 +27,13 @@ _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
 # Below this reciprocal condition of the scaled Hessian it is asked whether columns are dependent.
 _SUSPICIOUS_RCOND = 1e-13
+# More parameters than this: the Hessian is applied, not factored.
+_MAX_FACTORED_PARAMETERS = 2500
+_MAX_KRYLOV_STEPS = 500
 # A loss below this share of the start's is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
 _MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
-_MAX_SAMPLED_PARAMETERS = 2500
 # Steps in the metric of a sample before it is given up, and the pairs that it remembers.
 _MAX_SAMPLED_STEPS, _MEMORY = 40, 20
 # An estimate of the decrement within this factor of the tolerance is worth a bound.
@@ -78,7 +80,7 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
         )
     start_loss = float(loss[0])
     record(0)
-    metric = SampledMetric.of(framed) or FullMetric(framed)
+    metric = SampledMetric.of(framed) or _metric(framed)
     for iteration in range(1, max_iter + 1):
         if watch is not None:
             watch.begin(frame.leave(theta))
@@ -88,12 +90,13 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             theta, step = metric.descend_samples(theta), 1.0
             loss, gradient = framed.value_and_gradient(theta)
             if not loss[0] < start_loss:  # the sample was no likeness of the rows
-                metric, theta = FullMetric(framed), before
+                metric, theta = _metric(framed), before
                 loss, gradient = framed.value_and_gradient(theta)
         else:
-            direction, decrement = metric.direction(theta, gradient)
+            tolerance = _tolerance(tol, loss, start_loss)
+            direction, decrement = metric.direction(theta, gradient, tolerance)
             # The step of a full metric squares what the decrement measured before it.
-            last = decrement <= _tolerance(tol, loss, start_loss)
+            last = decrement <= tolerance
             theta, loss, new_gradient, step = _backtrack(framed, theta, loss, gradient, direction)
             metric.remember(theta - before, new_gradient - gradient)
             gradient = new_gradient
@@ -110,7 +113,7 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             if metric.certifies(theta, gradient, _tolerance(tol, loss, start_loss)):
                 return frame.leave(theta), StopReason.DECREMENT
             if step == 0.0 or metric.n_steps >= _MAX_SAMPLED_STEPS:
-                metric = FullMetric(framed)
+                metric = _metric(framed)
     return frame.leave(theta), StopReason.MAX_ITER
 
 
@@ -142,7 +145,7 @@ class FullMetric:
         self.framed = framed
         self.singular = _SingularDirections(framed)
 
-    def direction(self, theta, gradient):
+    def direction(self, theta, gradient, tolerance):
         """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``."""
         factor, _ = _factor(self.framed, theta, self.singular)
         direction = -factor.solve(gradient.ravel()).reshape(gradient.shape)
@@ -150,6 +153,67 @@ class FullMetric:
 
     def remember(self, change, gradient_change):
         """Nothing to remember: the next Hessian is exact."""
+
+
+class KrylovMetric:
+    """The Hessian of all rows, by its products alone: truncated Newton.
+
+    ``H d = -g`` is solved by conjugate gradients, preconditioned by the diagonal of H, until the
+    residual r is a share of the gradient that shrinks with it (Nocedal & Wright 2006, algorithm
+    7.1); never a p x p matrix. ``1/2 g^T d`` estimates the decrement from below, ``1/2 r^T
+    diag(H)^-1 r`` what it may miss: near the tolerance both count.
+    """
+
+    is_sampled = False
+
+    def __init__(self, framed):
+        self.framed = framed
+        self._first = None
+
+    def direction(self, theta, gradient, tolerance):
+        """The truncated Newton direction and the decrement."""
+        hessian = self.framed.hessian_at(theta)
+        diagonal = hessian.diagonal()
+        inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
+        square = float(np.vdot(gradient, inverse * gradient))
+        self._first = square if self._first is None else self._first
+        share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
+        direction, rest = _conjugate_gradients(
+            hessian.product, -gradient, inverse, max(share**2 * square, 0.2 * tolerance)
+        )
+        return direction, -0.5 * float(np.vdot(gradient, direction)) + 0.5 * rest
+
+    def remember(self, change, gradient_change):
+        """Nothing to remember: the next Hessian is exact."""
+
+
+def _conjugate_gradients(product, b, inverse, goal):
+    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the `inverse` diagonal; x and r^T P^-1 r.
+
+    Hestenes & Stiefel (1952).
+    """
+    x, r = np.zeros_like(b), b
+    z = inverse * r
+    d, rz = z, float(np.vdot(r, z))
+    for _ in range(_MAX_KRYLOV_STEPS):
+        if rz <= goal:
+            break
+        hd = product(d)
+        curvature = float(np.vdot(d, hd))
+        if not curvature > 0.0:
+            break
+        step = rz / curvature
+        x, r = x + step * d, r - step * hd
+        z = inverse * r
+        previous, rz = rz, float(np.vdot(r, z))
+        d = z + (rz / previous) * d
+    return x, rz
+
+
+def _metric(framed):
+    """The Hessian of all rows: factored, or applied where it would be too large."""
+    small = framed.shape[0] * framed.shape[1] <= _MAX_FACTORED_PARAMETERS
+    return FullMetric(framed) if small else KrylovMetric(framed)
 
 
 class SampledMetric:
@@ -178,7 +242,7 @@ class SampledMetric:
         """Samples of the rows where they pay, else None."""
         n_features, n_outputs = framed.shape
         n_samples = framed.blocks.n_samples
-        if n_features * n_outputs > _MAX_SAMPLED_PARAMETERS:
+        if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
             size = max(20 * n_features, n_samples // 10, _MIN_SAMPLE)
@@ -209,7 +273,7 @@ class SampledMetric:
                     break
         return theta
 
-    def direction(self, theta, gradient):
+    def direction(self, theta, gradient, tolerance):
         """The L-BFGS direction; its decrement is for :meth:`certifies` to bound."""
         self.n_steps += 1
         direction = -gradient.ravel()
