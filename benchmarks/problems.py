@@ -122,7 +122,13 @@ def one_hot(n_samples, levels, exponent, seed=0):
     indices = np.column_stack(columns).ravel()
     indptr = np.arange(n_samples + 1) * len(levels)
     shape = (n_samples, int(sum(levels)))
-    return sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)
+    return _narrow(sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=shape))
+
+
+def _narrow(X):
+    """32-bit indices: liblinear, sag and saga accept no others."""
+    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return X
 
 
 def rare_levels(n_samples, alpha_text, seed=0):
@@ -151,8 +157,7 @@ def wide_sparse(n_samples, n_features, density=0.001, fit_intercept=True, seed=0
         rng=rng,
         data_sampler=rng.standard_normal,
     )
-    # liblinear accepts 32-bit indices only.
-    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    X = _narrow(X)
     intercept = "" if fit_intercept else ", no intercept"
     name = f"sparse logistic {n_samples:,} × {n_features:,}, {density:.1%} dense{intercept}"
     y = draw_labels(X, 2, seed + 1, offset=0.3 if fit_intercept else 0.0)
