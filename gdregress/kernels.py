@@ -142,28 +142,22 @@ class LossGradient(_Sum):
 
 
 class BatchGradient:
-    """``[X 1]^T (s (yhat - y))`` of one model, over the few rows of a mini-batch.
+    """``[X 1]^T (s (yhat - y))`` of one model, over the few rows ``[X 1]`` of a mini-batch.
 
-    The sum of :class:`LossGradient` in the original columns, without the loss and in as few calls
-    as it takes: on 32 rows, calling NumPy costs more than the arithmetic.
+    The gradient of :class:`LossGradient` in the original columns, without the loss and in as few
+    calls as it takes: on 32 rows, calling NumPy costs more than the arithmetic.
     """
 
     def __init__(self, loss):
         self.loss = loss
 
     def __call__(self, block, theta):
-        X, y, sample_weight = block
-        dot = np.dot if type(X) is np.ndarray else operator.matmul
-        columns = theta[:, 0]
-        z = dot(X, columns[:-1])
-        z += columns[-1]
-        residual = self.loss.gradient(y, z)
+        A, y, sample_weight = block
+        dot = np.dot if type(A) is np.ndarray else operator.matmul
+        residual = self.loss.gradient(y, dot(A, theta[:, 0]))
         if sample_weight is not None:
             residual *= sample_weight[:, None]
-        gradient = np.empty(columns.shape)
-        gradient[:-1] = dot(X.T, residual)
-        np.add.reduce(residual, axis=0, out=gradient[-1])
-        return gradient[:, None]
+        return dot(A.T, residual)[:, None]
 
 
 def _on_original_scale(theta, frame):
@@ -389,17 +383,19 @@ class ColumnRange:
 
 
 class Margin:
-    """The smallest margin of any row of positive weight, shape (1,): its class against the best
-    other. Positive: theta separates the classes, and 2 theta does so with half the loss.
+    """Smallest and largest margin of the rows of positive weight, shape (2,).
+
+    The margin of a row is what its own class has over the best other one in the linear predictor.
+    A theta whose margins are all positive separates the classes, and 2 theta does so with less
+    loss; one whose margins are >= 0, some of them positive, separates part of them.
     """
 
     def __init__(self, frame):
         self.frame = frame
 
     def __call__(self, block, theta):
-        z = linear_predictor(self.frame.shifted(block.X), _on_original_scale(theta, self.frame))[
-            :, 0, :
-        ]
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))[:, 0, :]
         if z.shape[1] == 1:
             margin = (2.0 * block.y[:, 0] - 1.0) * z[:, 0]
         else:
@@ -408,11 +404,11 @@ class Margin:
             margin = own - z.max(axis=1)
         if block.sample_weight is not None:
             margin = margin[block.sample_weight > 0.0]
-        return margin.min(initial=np.inf, keepdims=True)
+        return np.array([margin.min(initial=np.inf), margin.max(initial=-np.inf)])
 
     @staticmethod
     def combine(total, part):
-        return np.minimum(total, part)
+        return np.array([min(total[0], part[0]), max(total[1], part[1])])
 
 
 class LargestRow:

@@ -321,7 +321,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         if self.warm_start and not has_start and hasattr(self, "_theta"):
             start = self._theta
         history = History()
-        theta, reason = newton(
+        theta, reason, separating = newton(
             objective,
             start,
             history,
@@ -330,11 +330,6 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             validation=validation,
             watch=watch,
         )
-        if len(self.classes_) > 2:
-            centred = theta - theta.mean(axis=2, keepdims=True)
-            theta[-1] = centred[-1]
-            if objective.penalty.l2 == 0.0:
-                theta = centred
         self._set_theta(theta)
         self.n_iter_ = max(1, len(history) - 1)
         self.loss_ = float(history["loss"][-1])
@@ -344,7 +339,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.converged_ = reason is StopReason.DECREMENT
         self._set_history(history)
         if reason is StopReason.SEPARABLE:
-            self._warn_separable("the fit stopped at an iterate that separates them")
+            self._warn_separable("the fit stopped where it saw that", separating)
         if reason is StopReason.MAX_ITER and settings.tol > 0:
             warnings.warn(
                 f"{type(self).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
@@ -355,16 +350,21 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             )
 
     def _warn_if_separable(self, objective, theta):
-        if objective.penalty.l2 > 0.0 or objective.has_l1 or not objective.margin(theta) > 0.0:
+        if objective.penalty.l2 > 0.0 or objective.has_l1 or not objective.margins(theta)[0] > 0.0:
             return False
         self._warn_separable("the coefficients returned separate them and are not an optimum")
         self.converged_ = False
         return True
 
-    def _warn_separable(self, what_happened):
+    def _warn_separable(self, what_happened, columns=()):
+        by = ""
+        if 0 < len(columns) <= 5:
+            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+            by = f" by column {', '.join(str(name) for name in names[list(columns)])}"
         warnings.warn(
-            f"{type(self).__name__}: the classes are linearly separable, so without a penalty there "
-            f"is no optimum and the coefficients would grow for ever; {what_happened}. Set alpha > 0.",
+            f"{type(self).__name__}: the classes are linearly separable, all or in part{by}, so "
+            f"without a penalty there is no optimum and coefficients would grow for ever; "
+            f"{what_happened}. Set alpha > 0.",
             ConvergenceWarning,
             stacklevel=6,
         )

@@ -150,9 +150,15 @@ class BlockObjective:
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
 
-    def margin(self, theta):
-        """The smallest margin of any row: positive where theta separates the classes."""
-        return float(self.blocks.reduce(kernels.Margin(self.frame), theta)[0])
+    def margins(self, theta):
+        """Smallest and largest margin of the rows; see :class:`~gdregress.kernels.Margin`."""
+        low, high = self.blocks.reduce(kernels.Margin(self.frame), theta)
+        return float(low), float(high)
+
+    def column_spans(self):
+        """The range of the values of each column of the frame, shape (n_features,)."""
+        low, high = self.blocks.reduce(kernels.ColumnRange())
+        return high / self.frame.scale - low / self.frame.scale
 
     @cached_property
     def gram(self):

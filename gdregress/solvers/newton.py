@@ -30,6 +30,8 @@ _SUSPICIOUS_RCOND = 1e-13
 # More parameters than this: the Hessian is applied, not factored.
 _MAX_FACTORED_PARAMETERS = 2500
 _MAX_KRYLOV_STEPS = 500
+# A row that the last step moves by more than this in the linear predictor has not come to rest.
+_STILL_MOVING = 0.1
 # A loss below this share of the start's is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
@@ -59,7 +61,11 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
     Returns
     -------
     theta : ndarray
+        With several classes in the gauge of mean zero over the classes (its intercepts alone
+        where coefficients are penalised, which fixes theirs).
     reason : StopReason
+    separating : ndarray
+        With ``StopReason.SEPARABLE`` the columns that do most of the separating, else empty.
     """
     frame = objective.sampled_frame()
     if not frame.is_identity:
@@ -102,19 +108,49 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             gradient = new_gradient
         record(iteration, frame.leave(theta) - frame.leave(before), step)
         if watch is not None and watch.end(frame.leave(theta)):
-            return frame.leave(theta), StopReason.CALLBACK
+            return _finished(framed, theta, StopReason.CALLBACK)
         # Without a penalty, separable classes have no optimum: do not run after it.
-        if framed.penalty.l2 == 0.0 and loss[0] < _CONFIDENT * start_loss:
-            if framed.margin(theta) > 0.0:
-                return frame.leave(theta), StopReason.SEPARABLE
-        if last or (step == 0.0 and not metric.is_sampled):
-            return frame.leave(theta), StopReason.DECREMENT
-        if metric.is_sampled:
-            if metric.certifies(theta, gradient, _tolerance(tol, loss, start_loss)):
-                return frame.leave(theta), StopReason.DECREMENT
-            if step == 0.0 or metric.n_steps >= _MAX_SAMPLED_STEPS:
-                metric = _metric(framed)
-    return frame.leave(theta), StopReason.MAX_ITER
+        unpenalised = framed.penalty.l2 == 0.0
+        if unpenalised and loss[0] < _CONFIDENT * start_loss and framed.margins(theta)[0] > 0.0:
+            return _finished(framed, theta, StopReason.SEPARABLE, theta)
+        certain = metric.is_sampled and metric.certifies(
+            theta, gradient, _tolerance(tol, loss, start_loss)
+        )
+        if last or certain or (step == 0.0 and not metric.is_sampled):
+            update = theta - before
+            if unpenalised and _separates(framed, update):
+                return _finished(framed, theta, StopReason.SEPARABLE, update)
+            return _finished(framed, theta, StopReason.DECREMENT)
+        if metric.is_sampled and (step == 0.0 or metric.n_steps >= _MAX_SAMPLED_STEPS):
+            metric = _metric(framed)
+    return _finished(framed, theta, StopReason.MAX_ITER)
+
+
+def _finished(framed, theta, reason, direction=None):
+    """What ``newton`` returns, in the original columns and the gauge of mean zero."""
+    separating = np.empty(0, dtype=int)
+    if direction is not None:
+        pull = np.abs(direction[:-1, 0]).max(axis=1) * framed.column_spans()
+        separating = np.flatnonzero(pull > 1e-3 * pull.max(initial=0.0))
+    theta = framed.frame.leave(theta).copy()
+    if framed.shape[1] > 1:
+        centred = theta - theta.mean(axis=2, keepdims=True)
+        theta[-1] = centred[-1]
+        if framed.penalty.l2 == 0.0:
+            theta = centred
+    return theta, reason, separating
+
+
+def _separates(framed, update):
+    """Whether the last update still raises margins and lowers none: then it could go on for ever.
+
+    Near a finite optimum the last update moves no row. Where part of the classes is separated,
+    every Newton step moves those rows by about 1 in the linear predictor, at ever less gain
+    (Albert & Anderson 1984, "On the existence of maximum likelihood estimates in logistic
+    regression models": quasi-complete separation).
+    """
+    low, high = framed.margins(update)
+    return high > _STILL_MOVING and low > -1e-3 * high
 
 
 def _tolerance(tol, loss, start_loss):
