@@ -1,0 +1,135 @@
+"""The frame: both coordinates describe the same predictor."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from gdregress.frame import Frame
+
+RNG = np.random.default_rng(0)
+THETA = RNG.standard_normal((4, 2, 3))
+FRAMES = {
+    "identity": Frame.identity(3),
+    "shifted": Frame(np.array([4.0, -2.0, 0.0]), np.ones(3)),
+    "scaled": Frame(np.zeros(3), np.array([0.25, 1.0, 64.0])),
+    "both": Frame(np.array([4.0, -2.0, 0.5]), np.array([0.125, 8.0, 2.0])),
+}
+each_frame = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+
+
+def predict(X, theta):
+    return np.einsum("ij,jmk->imk", X, theta[:-1]) + theta[-1]
+
+
+@each_frame
+def test_rows_are_shifted_and_scaled(frame):
+    X = RNG.standard_normal((5, 3))
+    assert_allclose(frame.rows(X), (X - frame.shift) / frame.scale, rtol=1e-15)
+    assert_allclose(frame.shifted(X), X - frame.shift, rtol=1e-15)
+
+
+@each_frame
+def test_predictions_are_equal(frame):
+    X = RNG.standard_normal((5, 3))
+    inside = predict((X - frame.shift) / frame.scale, frame.enter(THETA))
+    assert_allclose(inside, predict(X, THETA), atol=1e-13)
+
+
+@each_frame
+def test_enter_and_leave_undo_each_other(frame):
+    before = THETA.copy()
+    assert_allclose(frame.leave(frame.enter(THETA)), THETA, atol=1e-14)
+    assert_allclose(frame.enter(frame.leave(THETA)), THETA, atol=1e-14)
+    assert_array_equal(THETA, before)
+
+
+@each_frame
+def test_gradients_follow_the_chain_rule(frame):
+    """d/dt f(enter(theta + t u)) = <gradient_outside, u> for every direction u."""
+    gradient = RNG.standard_normal(THETA.shape)  # of a linear f by theta of the frame
+    outside, before = frame.gradient_outside(gradient), gradient.copy()
+    for _ in range(5):
+        u = RNG.standard_normal(THETA.shape)
+        slope = np.vdot(gradient, frame.enter(THETA + u) - frame.enter(THETA))
+        assert_allclose(np.vdot(outside, u), slope, rtol=1e-11)
+    assert_array_equal(gradient, before)
+
+
+@each_frame
+def test_flags_say_what_is_to_be_done(frame):
+    assert frame.is_shifted == bool(np.any(frame.shift != 0))
+    assert frame.is_scaled == bool(np.any(frame.scale != 1))
+    assert frame.is_identity == (not frame.is_shifted and not frame.is_scaled)
+
+
+@given(exponents=st.lists(st.integers(-498, 498), min_size=3, max_size=3))
+def test_scales_round_nothing(exponents):
+    """10^150 is about 2^498: such columns and their coefficients keep every bit."""
+    frame = Frame(np.zeros(3), np.ldexp(1.0, exponents))
+    assert_array_equal(frame.leave(frame.enter(THETA)), THETA)
+    X = RNG.standard_normal((5, 3))
+    assert_array_equal(frame.rows(X * frame.scale), X)
+    assert_array_equal(frame.rows(sparse.csr_matrix(X * frame.scale)).toarray(), X)
+    gradient = frame.gradient_outside(THETA)
+    assert_array_equal(gradient[:-1] / frame.scale[:, None, None], THETA[:-1])
+
+
+def test_sparse_rows_keep_their_pattern():
+    X = sparse.random(20, 3, density=0.3, format="csr", random_state=0)
+    rows = FRAMES["scaled"].rows(X)
+    assert rows.format == "csr"
+    assert rows.nnz == X.nnz
+    assert_array_equal(rows.toarray(), X.toarray() / FRAMES["scaled"].scale)
+
+
+# The choice of a frame
+
+
+def from_columns(*columns, allow_shift=True):
+    X = np.column_stack(columns)
+    frame = Frame.from_columns(
+        X.mean(axis=0), X.std(axis=0), np.abs(X).max(axis=0), allow_shift=allow_shift
+    )
+    return X, frame
+
+
+def test_ordinary_columns_need_no_frame():
+    _, frame = from_columns(*RNG.standard_normal((3, 50)), 1e9 * RNG.standard_normal(50))
+    assert frame.is_identity
+
+
+@pytest.mark.parametrize("size", [1e-250, 1e-150, 1e-80, 1e80, 1e150, 1e250])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_squares_of_extreme_columns_neither_overflow_nor_vanish(size, offset):
+    x = np.linspace(-1, 1, 50) + offset
+    mean, spread, largest = x.mean() * size, x.std() * size, np.abs(x).max() * size
+    frame = Frame.from_columns(*np.array([[mean], [spread], [largest]]), allow_shift=True)
+    rows = frame.rows(x[:, None] * size)
+    assert 1e-3 < np.sum(rows**2) / 50 < 1e3
+    assert np.frexp(frame.scale)[0] == 0.5  # a power of two
+
+
+def test_a_column_far_from_zero_keeps_its_digits():
+    """At 1e9 + N(0, 1) the second moment holds no digit of the variance; shifted it does."""
+    x = 1e9 + np.round(RNG.standard_normal(1000), 6)
+    X, frame = from_columns(x)
+    rows = frame.rows(X)[:, 0]
+    assert abs(rows.mean()) < 1e-3 * rows.std()
+    assert_allclose(np.mean(rows**2) - rows.mean() ** 2, np.var(x - 1e9), rtol=1e-12)
+
+
+def test_no_shift_where_it_is_not_allowed():
+    _, frame = from_columns(1e9 + RNG.standard_normal(50), allow_shift=False)
+    assert not frame.is_shifted
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e9, 1e200, 1e-200])
+def test_constant_columns_give_a_finite_frame(value):
+    frame = Frame.from_columns(
+        np.array([value]), np.array([0.0]), np.array([abs(value)]), allow_shift=True
+    )
+    rows = frame.rows(np.full((5, 1), value))
+    assert_array_equal(rows, 0.0)
