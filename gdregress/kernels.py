@@ -56,6 +56,8 @@ def _product(X, columns):
 def linear_predictor(X, theta):
     """``z = X W + b``, shape (n, n_models, n_outputs): the design with its column of ones."""
     n_models, n_outputs = theta.shape[1:]
+    if not theta.any():  # where every descent begins
+        return np.zeros((X.shape[0], n_models, n_outputs))
     z = _product(X, theta[:-1].reshape(-1, n_models * n_outputs))
     z += theta[-1].reshape(1, -1)
     return z.reshape(-1, n_models, n_outputs)
@@ -136,9 +138,8 @@ class LossGradient(_Sum):
     def __call__(self, block, theta):
         X = self.frame.shifted(block.X)
         z = linear_predictor(X, _on_original_scale(theta, self.frame))
-        value, residual = self.loss.value_and_gradient(block.y, z)
-        gradient = _pulled_back(X, residual, block.sample_weight, self.frame)
-        return _weigh(value, block.sample_weight).sum(axis=0), gradient
+        total, residual = self.loss.sum_and_gradient(block.y, z, block.sample_weight)
+        return total, _pulled_back(X, residual, block.sample_weight, self.frame)
 
 
 class BatchGradient:

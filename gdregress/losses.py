@@ -12,6 +12,8 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     The same value, and ``d loss / d z``: in all three cases the prediction minus the target.
 ``gradient(y, z)`` : shape (n, K)
     The gradient alone, for z of shape (n, K) (one model), which it may overwrite.
+``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
+    The weighted sum of the values, and the same gradient: what a pass over the rows needs.
 ``curvature(z)`` : shape (n, K)
     What the second derivative of each row is made of, for z of shape (n, K) (one model).
 ``curve(rows, dz)`` : shape (n, M, K)
@@ -30,7 +32,18 @@ from scipy.special import expit, log_expit, logsumexp, softmax
 __all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
 
 
-class _Separate:
+class _Loss:
+    """What follows from the value and the gradient of a row."""
+
+    def sum_and_gradient(self, y, z, sample_weight):
+        """``sum_i s_i loss(y_i, z_i)``, shape (M,), and the gradient of every row, unweighted."""
+        value, gradient = self.value_and_gradient(y, z)
+        if sample_weight is None:
+            return value.sum(axis=0), gradient
+        return np.dot(sample_weight, value), gradient
+
+
+class _Separate(_Loss):
     """Losses whose outputs do not interact: the second derivative of a row is diagonal."""
 
     is_coupled = False
@@ -83,23 +96,38 @@ class LogLoss(_Separate):
     is_quadratic = False
 
     def value(self, y, z):
-        return self.value_and_gradient(y, z)[0]
+        # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
+        return (np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))) - y[:, None, :] * z)[:, :, 0]
 
     def value_and_gradient(self, y, z):
-        y = y[:, None, :]
-        # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
-        decay = np.abs(z)
-        np.negative(decay, out=decay)
-        np.exp(decay, out=decay)
-        value = np.log1p(decay)
-        value += np.maximum(z, 0.0)
-        value -= y * z
+        return self.value(y, z), self._gradient(y, z)[0]
+
+    def sum_and_gradient(self, y, z, sample_weight):
+        """Unweighted, the sum of logarithms is the logarithm of products: one in 512 is taken.
+
+        A factor 1 + e^-|z| is at most 2, so 512 of them do not overflow. Losses below rounding
+        level, 1e-16 a row, vanish; :meth:`value` keeps them.
+        """
+        if sample_weight is not None:
+            return super().sum_and_gradient(y, z, sample_weight)
+        gradient, factor = self._gradient(y, z)
+        products = np.multiply.reduceat(factor, np.arange(0, len(z), 512), axis=0)
+        linear = np.maximum(z, 0.0)
+        linear -= y[:, None, :] * z
+        return np.log(products).sum(axis=(0, 2)) + linear.sum(axis=(0, 2)), gradient
+
+    @staticmethod
+    def _gradient(y, z):
+        """``sigma(z) - y``, and ``1 + e^-|z|``."""
         # sigma(z) = 1 / (1 + e^-|z|) for z >= 0, and e^-|z| / (1 + e^-|z|) for z < 0
-        gradient = np.where(z >= 0.0, 1.0, decay)
-        decay += 1.0
-        gradient /= decay
-        gradient -= y
-        return value[:, :, 0], gradient
+        factor = np.abs(z)
+        np.negative(factor, out=factor)
+        np.exp(factor, out=factor)
+        gradient = np.where(z >= 0.0, 1.0, factor)
+        factor += 1.0
+        gradient /= factor
+        gradient -= y[:, None, :]
+        return gradient, factor
 
     @staticmethod
     def gradient(y, z):
@@ -123,7 +151,7 @@ class LogLoss(_Separate):
         return np.hstack([log_expit(-z), log_expit(z)])
 
 
-class SoftmaxLoss:
+class SoftmaxLoss(_Loss):
     """``loss(y, z) = log sum_k e^(z_k) - z_y`` for y in {0, ..., K - 1}: cross-entropy.
 
     ``P(y = k) = softmax(z)_k``; gradient ``softmax(z) - onehot(y)``; curvature

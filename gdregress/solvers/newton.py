@@ -29,6 +29,7 @@ _ARMIJO = 1e-4
 _SUSPICIOUS_RCOND = 1e-13
 # More parameters than this: the Hessian is applied, not factored.
 _MAX_FACTORED_PARAMETERS = 2500
+_MAX_SAMPLE_BYTES = 24 * 2**20
 _MAX_KRYLOV_STEPS = 500
 # A row that the last step moves by more than this in the linear predictor has not come to rest.
 _STILL_MOVING = 0.1
@@ -284,7 +285,10 @@ class SampledMetric:
             size = max(20 * n_features, n_samples // 10, _MIN_SAMPLE)
         else:
             size = max(3 * n_features * n_outputs // 2, n_samples // 20, _MIN_SAMPLE)
-        if size > _MAX_SAMPLE_SHARE * n_samples:
+        needed = size
+        if not framed.blocks.is_sparse:
+            size = min(size, _MAX_SAMPLE_BYTES // (8 * n_features))
+        if size > _MAX_SAMPLE_SHARE * n_samples or size < needed // 8:
             return None
         largest, probability = framed.sampled(size)
         samples = [largest]
