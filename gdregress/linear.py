@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 from scipy.linalg import LinAlgWarning
+from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 
@@ -301,6 +302,5 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
 
 
 def _norm(theta):
-    """Euclidean norm; scaled, so that squares of huge entries do not overflow."""
-    size = float(np.abs(theta).max())
-    return size * float(np.linalg.norm(theta / size)) if size > 0.0 else 0.0
+    """Euclidean norm; BLAS scales it, so that squares of huge entries do not overflow."""
+    return float(dnrm2(theta.ravel()))

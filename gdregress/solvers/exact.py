@@ -159,14 +159,12 @@ def _at(framed, moments, theta):
     """Loss and gradient in the frame at a theta with residual mean zero, from the moments."""
     coef = theta[:-1, 0]
     gram_coef = moments.gram @ coef
-    square = moments.square - 2.0 * np.sum(moments.cross * coef, axis=0)
-    square += np.sum(coef * gram_coef, axis=0)
+    # |y~ - X~ w|^2 = y~^T y~ + w^T (X~^T X~ w - 2 X~^T y~)
+    square = moments.square.sum() + (coef * (gram_coef - 2.0 * moments.cross)).sum()
     gradient = np.zeros_like(theta)
     gradient[:-1, 0] = (gram_coef - moments.cross) / moments.total_weight
     framed.penalty.add_gradient(theta, gradient)
-    loss = 0.5 * float(np.sum(square)) / moments.total_weight + float(
-        framed.penalty.value(theta)[0]
-    )
+    loss = 0.5 * float(square) / moments.total_weight + float(framed.penalty.value(theta)[0])
     return loss, gradient
 
 
