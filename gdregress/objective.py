@@ -113,7 +113,16 @@ class BlockObjective:
         """
         gradient = self._batch_gradient(block, theta)
         gradient *= self.blocks.n_samples / (self.total_weight * block.X.shape[0])
-        return self._smooth(theta, gradient)
+        if not self.fit_intercept:
+            gradient[-1] = 0.0
+        if self.penalty.l2:
+            gradient += self._ridge * theta
+        return gradient
+
+    @cached_property
+    def _ridge(self):
+        """The diagonal of the penalty's Hessian, in the shape of theta."""
+        return self.penalty.curvature(self.shape)[:, None, :]
 
     def _smooth(self, theta, gradient):
         if not self.fit_intercept:
@@ -167,8 +176,7 @@ class BlockObjective:
         if n_features > _MAX_GRAM_COLUMNS or n_features > 4 * self.blocks.n_samples:
             return None
         gram = self.blocks.reduce(kernels.Moments(self.frame)) / self.total_weight
-        if not np.all(np.isfinite(gram)):
-            raise FloatingPointError(_overflow("X"))
+        _check_squares(gram.diagonal(), gram.diagonal() > 0.0)
         if not self.fit_intercept:
             gram[-1, :] = gram[:, -1] = 0.0
         return gram
@@ -179,8 +187,11 @@ class BlockObjective:
             squares = np.diag(self.gram).copy()
         else:
             squares = self.blocks.reduce(kernels.ColumnSquares()) / self.total_weight
-            if not np.all(np.isfinite(squares)):
-                raise FloatingPointError(_overflow("X"))
+        occupied = squares > 0.0
+        if not occupied[:-1].all():
+            low, high = self.blocks.reduce(kernels.ColumnRange())
+            occupied[:-1] = (low != 0.0) | (high != 0.0)
+        _check_squares(squares, occupied)
         if not self.fit_intercept:
             squares[-1] = 0.0
         diagonal = self.loss.curvature_bound * squares[:, None]
@@ -559,14 +570,23 @@ class QuadraticObjective:
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
 
+    @cached_property
+    def _bound_diagonal(self):
+        squares = np.einsum("ij,ij->j", self.A, self.A)
+        _check_squares(squares, self.A.any(axis=0))
+        return (squares[:, None] + self.penalty.curvature((len(squares), 1)))[:, None, :]
+
     def hessian_bound_diagonal(self):
-        squares = np.einsum("ij,ij->j", self.A, self.A)[:, None]
-        return (squares + self.penalty.curvature((len(squares), 1)))[:, None, :]
+        return self._bound_diagonal
+
+    @cached_property
+    def _bound_norm(self):
+        bound = self._A_transposed @ self.A
+        bound[np.diag_indices_from(bound)] = self.hessian_bound_diagonal()[:, 0, 0]
+        return _largest_eigenvalue(bound)
 
     def hessian_bound_norm(self):
-        bound = self._A_transposed @ self.A
-        bound[np.diag_indices_from(bound)] += self.penalty.curvature((len(bound), 1))[:, 0]
-        return _largest_eigenvalue(bound)
+        return self._bound_norm
 
 
 def _largest_eigenvalue(matrix):
@@ -582,6 +602,15 @@ def _largest_eigenvalue(matrix):
         start = np.random.default_rng(0).standard_normal(size)  # a fixed seed: same data, same bits
         top = eigsh(matrix, k=1, which="LA", v0=start, return_eigenvectors=False)
     return max(float(top[0]), 0.0)
+
+
+def _check_squares(squares, occupied):
+    """Raise where the square of a column that is not zero left the range of float64."""
+    if not np.all(np.isfinite(squares) & ((squares > 0.0) | ~occupied)):
+        raise FloatingPointError(
+            "The squares of a column of X overflow or underflow float64, and gradient descent works "
+            "in the units of X; standardise X, or use an exact solver, which needs no units."
+        )
 
 
 def _overflow(name):
