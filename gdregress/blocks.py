@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from .kernels import Block
-from .threads import ahead, fold
+from .threads import fold
 
 __all__ = ["RowBlocks"]
 
@@ -92,18 +92,18 @@ class RowBlocks:
         return total
 
     def batches(self, generator, batch_size):
-        """The mini-batches of one epoch, in an order drawn from `generator`.
+        """The mini-batches ``[X 1]`` of one epoch, in an order drawn from `generator`.
 
         Rows are gathered in chunks of about a block, and sliced from there: the cost of
-        gathering is paid once per chunk, not once per batch, and while the batches of one chunk
-        are at work another worker gathers the next.
+        gathering is paid once per chunk, not once per batch. A batch is good until the next is
+        asked for: they share their memory, or the system would hand out new pages all the time.
         """
         order = generator.permutation(self.n_samples)
         chunk_rows = max(1, self.block_rows // batch_size) * batch_size
-        runs = (
-            order[begin : begin + chunk_rows] for begin in range(0, self.n_samples, chunk_rows)
-        )
-        for X, y, weight in ahead(self._gathered, runs, self.workers):
+        shape = (min(chunk_rows, self.n_samples), self.n_features + 1)
+        memory = None if self.is_sparse else np.ones(shape)
+        for first in range(0, self.n_samples, chunk_rows):
+            X, y, weight = self._gathered(order[first : first + chunk_rows], memory)
             for begin in range(0, X.shape[0], batch_size):
                 end = begin + batch_size
                 yield Block(
@@ -112,18 +112,18 @@ class RowBlocks:
                     None if weight is None else weight[begin:end],
                 )
 
-    def _gathered(self, rows):
-        """The block of an index array of rows."""
-        if self.is_sparse or not self.X.flags.c_contiguous:
-            return self.block(rows)
-        # Twice as fast as an index; of another layout it would copy the whole.
-        X = np.take(self.X, rows, axis=0)
-        y, weight = self.y, self.sample_weight
-        return Block(
-            X if X.dtype == np.float64 else X.astype(np.float64),
-            None if y is None else y[rows],
-            None if weight is None else weight[rows],
-        )
+    def _gathered(self, rows, memory):
+        """The block ``[X 1]`` of an index array of rows, in memory that holds the ones."""
+        y = None if self.y is None else self.y[rows]
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        if self.is_sparse:
+            ones = np.ones((len(rows), 1))
+            return Block(sparse.hstack([self.X[rows], ones], dtype=np.float64).tocsr(), y, weight)
+        X = memory[: len(rows)]
+        # take is twice as fast as an index; of another layout it would copy the whole.
+        contiguous = self.X.flags.c_contiguous
+        X[:, :-1] = np.take(self.X, rows, axis=0) if contiguous else self.X[rows]
+        return Block(X, y, weight)
 
     def sample_rows(self, n_rows):
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.

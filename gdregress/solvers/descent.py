@@ -206,11 +206,11 @@ def _full_step(objective, rule, settings, state, gradient):
 
 
 def _epoch(objective, rule, settings, state):
-    blocks = objective.blocks
+    blocks, learning_rate, schedule = objective.blocks, settings.learning_rate, settings.schedule
     n_steps = -(-blocks.n_samples // settings.batch_size)
     for number, block in enumerate(blocks.batches(state.generator, settings.batch_size)):
         t = state.iteration + number / n_steps
-        state.rate = settings.learning_rate * checked_factor(settings.schedule, t)
+        state.rate = learning_rate * checked_factor(schedule, t)
         gradient = objective.batch_gradient(block, state.point)
         direction, rule_state = rule.update(gradient, state.rule_state)
         theta = objective.proximal(state.point - state.rate * direction, state.rate)

@@ -147,6 +147,8 @@ SCHEDULES = {
 def checked_factor(schedule, t):
     """``schedule(t)``, or ValueError where it is not a positive finite number."""
     factor = schedule(t)
+    if type(factor) is float and 0.0 < factor < math.inf:
+        return factor
     if not (isinstance(factor, Real) and 0.0 < factor < math.inf):
         raise ValueError(
             f"'schedule' must return a positive finite number; {schedule!r} returned {factor!r} "
