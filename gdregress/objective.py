@@ -547,10 +547,15 @@ class QuadraticObjective:
         return e
 
     def _value(self, theta, e):
-        value = np.einsum("jmk,jmk->m", e, e)
+        if theta.shape[1] == 1:
+            value = np.array([np.vdot(e, e)])
+        else:
+            value = np.einsum("jmk,jmk->m", e, e)
         value *= 0.5
         value += self.rest
-        return value + self.penalty.value(theta)
+        if self.penalty.l1 or self.penalty.l2:
+            value += self.penalty.value(theta)
+        return value
 
     def value(self, theta):
         return self._value(theta, self._residual(theta))

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from .solvers.descent import DescentSettings
-from .solvers.schedules import SCHEDULES
+from .solvers.schedules import SCHEDULES, Schedule
 from .solvers.updates import RULES, UpdateRule
 
 __all__ = [
@@ -181,6 +181,8 @@ def _schedule(estimator):
         return SCHEDULES[schedule]()
     if not isinstance(schedule, Callable) or isinstance(schedule, type):
         _fail(TypeError, estimator, "schedule", schedule, accepted)
+    if isinstance(schedule, Schedule):
+        schedule.check()
     return schedule
 
 

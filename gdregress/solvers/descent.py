@@ -147,8 +147,8 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
                 gradient, ahead = _evaluate(objective, state, settings)
             if math.isnan(state.start_loss):
                 _begin(objective, settings, state, history, validation, gradient, bound)
-            for _ in range(settings.max_iter):
                 committed, n_rows = state.snapshot(), len(history)
+            for _ in range(settings.max_iter):
                 if watch is not None:
                     watch.begin(state.reported)
                 # 1. One step, or one epoch of steps.
@@ -162,13 +162,14 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
                 gradient, ahead = _evaluate(objective, state, settings)
                 state.update_norm = _norm(state.reported - before)
                 validation_loss = _validation_loss(validation, state)
-                state.gradient_check = _gradient_check(objective, state, gradient, bound)
+                norm = _norm(gradient)
+                state.gradient_check = _gradient_check(objective, state, gradient, norm, bound)
                 previous_loss = state.best_loss
                 improved = _keep_best(state, validation_loss)
                 # 3. Stop?
                 state.stop = _reason(objective, rule, settings, state, previous_loss, improved)
                 # 4. Remember it, and tell.
-                _record(history, state, settings, gradient, validation_loss)
+                _record(history, state, settings, norm, validation_loss)
                 committed, n_rows = state.snapshot(), len(history)
                 asked = watch is not None and watch.end(state.result)
                 if state.stop is not None:
@@ -191,8 +192,9 @@ def _begin(objective, settings, state, history, validation, gradient, bound):
         )
     validation_loss = _validation_loss(validation, state)
     _keep_best(state, validation_loss)
-    state.gradient_check = _gradient_check(objective, state, gradient, bound)
-    _record(history, state, settings, gradient, validation_loss)
+    norm = _norm(gradient)
+    state.gradient_check = _gradient_check(objective, state, gradient, norm, bound)
+    _record(history, state, settings, norm, validation_loss)
 
 
 def _full_step(objective, rule, settings, state, gradient):
@@ -254,10 +256,12 @@ def _keep_best(state, validation_loss):
     return False
 
 
-def _gradient_check(objective, state, gradient, bound):
+def _gradient_check(objective, state, gradient, norm, bound):
     """``max_j g_j^2 / (2 h_jj L(start))``: the largest share of the start's loss that a single
     coordinate step could still gain; with an L1 norm the proximal residual replaces g. Without
     a bound, 0 at the very optimum and infinite elsewhere."""
+    if bound is None and not objective.has_l1:
+        return math.inf if norm > 0.0 or gradient.any() else 0.0
     if objective.has_l1:
         theta = state.reported
         safe = 1.0 if bound is None else np.where(bound > 0.0, bound, 1.0)
@@ -323,12 +327,12 @@ def _norm(theta):
     return math.sqrt(np.vdot(theta, theta))
 
 
-def _record(history, state, settings, gradient, validation_loss):
+def _record(history, state, settings, gradient_norm, validation_loss):
     history.record(
         state.iteration,
         state.step,
         state.last_loss,
-        _norm(gradient),
+        gradient_norm,
         state.update_norm,
         state.rate,
         validation_loss,

@@ -7,7 +7,9 @@ end), so that a sweep over ``learning_rate`` keeps its meaning too.
 """
 
 import math
+import sys
 from numbers import Real
+from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -17,12 +19,33 @@ __all__ = [
     "Cosine",
     "Exponential",
     "InverseScaling",
+    "Schedule",
     "Step",
     "checked_factor",
 ]
 
+# A factor never quite vanishes: a positive rate is part of the contract.
+_SMALLEST = sys.float_info.min
 
-class Constant(BaseEstimator):
+
+class Schedule(BaseEstimator):
+    """Base of the schedules of this module: parameters checked by :meth:`check`."""
+
+    # name -> (what is accepted, the test of a number)
+    _ranges: ClassVar[dict] = {}
+
+    def check(self):
+        """Raise ValueError or TypeError for a parameter outside its range."""
+        for name, (accepted, valid) in self._ranges.items():
+            value = getattr(self, name)
+            message = f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(message)
+            if not (math.isfinite(value) and valid(value)):
+                raise ValueError(message)
+
+
+class Constant(Schedule):
     """``s(t) = 1``.
 
     Examples
@@ -35,7 +58,7 @@ class Constant(BaseEstimator):
         return 1.0
 
 
-class InverseScaling(BaseEstimator):
+class InverseScaling(Schedule):
     """``s(t) = (1 + t / time)^-power`` (Robbins & Monro 1951 ask for 1/2 < power <= 1).
 
     Parameters
@@ -50,6 +73,11 @@ class InverseScaling(BaseEstimator):
     0.25
     """
 
+    _ranges: ClassVar[dict] = {
+        "power": ("a number >= 0", lambda v: v >= 0),
+        "time": ("a positive number", lambda v: v > 0),
+    }
+
     def __init__(self, power=0.5, time=1.0):
         self.power = power
         self.time = time
@@ -58,7 +86,7 @@ class InverseScaling(BaseEstimator):
         return (1.0 + t / self.time) ** -self.power
 
 
-class Exponential(BaseEstimator):
+class Exponential(Schedule):
     """``s(t) = decay^t``.
 
     Parameters
@@ -72,14 +100,16 @@ class Exponential(BaseEstimator):
     0.25
     """
 
+    _ranges: ClassVar[dict] = {"decay": ("a number in (0, 1]", lambda v: 0 < v <= 1)}
+
     def __init__(self, decay=0.99):
         self.decay = decay
 
     def __call__(self, t):
-        return self.decay**t
+        return max(self.decay**t, _SMALLEST)
 
 
-class Step(BaseEstimator):
+class Step(Schedule):
     """``s(t) = factor^floor(t / every)``.
 
     Parameters
@@ -94,15 +124,20 @@ class Step(BaseEstimator):
     0.1
     """
 
+    _ranges: ClassVar[dict] = {
+        "factor": ("a number in (0, 1]", lambda v: 0 < v <= 1),
+        "every": ("a positive number", lambda v: v > 0),
+    }
+
     def __init__(self, factor=0.5, every=100):
         self.factor = factor
         self.every = every
 
     def __call__(self, t):
-        return self.factor ** (t // self.every)
+        return max(self.factor ** (t // self.every), _SMALLEST)
 
 
-class Cosine(BaseEstimator):
+class Cosine(Schedule):
     """Linear warm-up, then half a cosine from 1 down to `final` (Loshchilov & Hutter 2017).
 
     ``s(t) = (t + 1) / (warmup + 1)`` for t < warmup, afterwards ``final + (1 - final) (1 +
@@ -123,15 +158,29 @@ class Cosine(BaseEstimator):
     [1.0, 0.505, 0.01]
     """
 
+    _ranges: ClassVar[dict] = {
+        "total_epochs": ("a positive number", lambda v: v > 0),
+        "warmup": ("a number >= 0", lambda v: v >= 0),
+        "final": ("a number in (0, 1]", lambda v: 0 < v <= 1),
+    }
+
     def __init__(self, total_epochs=1000, warmup=0, final=0.01):
         self.total_epochs = total_epochs
         self.warmup = warmup
         self.final = final
 
+    def check(self):
+        super().check()
+        if not self.warmup < self.total_epochs:
+            raise ValueError(
+                f"'warmup' of Cosine must be less than total_epochs={self.total_epochs!r}; got "
+                f"{self.warmup!r}."
+            )
+
     def __call__(self, t):
         if t < self.warmup:
             return (t + 1.0) / (self.warmup + 1.0)
-        u = min(1.0, (t - self.warmup) / max(self.total_epochs - self.warmup, 1e-300))
+        u = min(1.0, (t - self.warmup) / (self.total_epochs - self.warmup))
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * u))
 
 
