@@ -1,0 +1,329 @@
+"""Every kernel, whatever the blocks, workers, layout, weights and frame, is its plain formula."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from plain import KINDS, Plain
+from scipy import sparse
+
+from gdregress import kernels
+from gdregress.blocks import RowBlocks
+from gdregress.frame import Frame
+
+N_ROWS, N_FEATURES = 13, 4
+
+
+def raw(values):
+    """Rows of which every layout below holds the same numbers, some of them zero."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(-4, 5, (N_ROWS, N_FEATURES)) * 0.25
+    return {"eighths": X, "integers": 4 * X, "zero-one": (X > 0) + 0.0}[values]
+
+
+def memory_map(X, tmp_path):
+    path = tmp_path / "X.npy"
+    np.save(path, X)
+    return np.load(path, mmap_mode="r")
+
+
+def read_only(X, tmp_path):
+    X.setflags(write=False)
+    return X
+
+
+def strided(X, tmp_path):
+    wide = np.full((2 * len(X), 3 * X.shape[1]), np.nan)
+    wide[::2, ::3] = X
+    return wide[::2, ::3]
+
+
+# name: (the values it holds, X as that layout)
+LAYOUTS = {
+    "C": ("eighths", lambda X, _: np.ascontiguousarray(X)),
+    "F": ("eighths", lambda X, _: np.asfortranarray(X)),
+    "strided": ("eighths", strided),
+    "reversed": ("eighths", lambda X, _: X[::-1, ::-1].copy()[::-1, ::-1]),
+    "read-only": ("eighths", read_only),
+    "memory map": ("eighths", memory_map),
+    "float32": ("eighths", lambda X, _: X.astype(np.float32)),
+    "int8": ("integers", lambda X, _: X.astype(np.int8)),
+    "bool": ("zero-one", lambda X, _: X.astype(bool)),
+    "CSR": ("eighths", lambda X, _: sparse.csr_matrix(X)),
+    "CSR array": ("eighths", lambda X, _: sparse.csr_array(X)),
+    "CSR float32": ("eighths", lambda X, _: sparse.csr_matrix(X.astype(np.float32))),
+    "CSR int8": ("integers", lambda X, _: sparse.csr_matrix(X.astype(np.int8))),
+}
+FRAMES = {
+    "identity": Frame.identity(N_FEATURES),
+    "scaled": Frame(np.zeros(N_FEATURES), np.array([2.0, 0.5, 1.0, 4.0])),
+    "shifted and scaled": Frame(np.array([0.5, 0.0, -2.0, 1.0]), np.array([2.0, 0.5, 1.0, 4.0])),
+}
+
+each_layout = pytest.mark.parametrize("layout", LAYOUTS)
+each_layout_and_frame = pytest.mark.parametrize(
+    ("layout", "frame_name"),
+    [
+        (layout, frame_name)
+        for layout in LAYOUTS
+        for frame_name in FRAMES
+        # Sparse rows are never shifted, and all kinds of them are one once they are blocks.
+        if "CSR" not in layout or frame_name == ("scaled" if layout == "CSR" else "identity")
+    ],
+)
+each_weighting = pytest.mark.parametrize("weighted", [False, True])
+each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+def laid_out(layout, tmp_path, frame_name="identity"):
+    """X in the layout, the plain X, and the frame."""
+    values, arrange = LAYOUTS[layout]
+    X = raw(values)
+    return arrange(X.copy(), tmp_path), X, FRAMES[frame_name]
+
+
+def weights(weighted):
+    """Weights, some of them zero."""
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 5, N_ROWS) * rng.uniform(0.1, 1.0, N_ROWS) if weighted else None
+
+
+def reduced(kernel, X, y, sample_weight, *args):
+    """Reductions over blocks of one row, of five, of all; the same bits for 1 and 2 workers."""
+    for block_rows in (1, 5, N_ROWS):
+        blocks = RowBlocks(X, y, sample_weight, workers=1)
+        blocks.block_rows = block_rows
+        found = blocks.reduce(kernel, *args)
+        blocks.workers = 2
+        again = blocks.reduce(kernel, *args)
+        for one, two in zip(as_tuple(found), as_tuple(again), strict=True):
+            assert_array_equal(one, two)
+        yield found
+
+
+def as_tuple(result):
+    return result if isinstance(result, tuple | list) else (result,)
+
+
+def assert_reduces_to(expected, kernel, X, y, sample_weight, *args):
+    for found in reduced(pickle.loads(pickle.dumps(kernel)), X, y, sample_weight, *args):
+        for part, exact in zip(as_tuple(found), as_tuple(expected), strict=True):
+            assert part.shape == np.shape(exact)
+            assert part.dtype == np.float64
+            assert_allclose(part, exact, rtol=1e-12, atol=1e-12)
+
+
+def draw_theta(kind, n_models, seed=2):
+    return np.random.default_rng(seed).standard_normal((N_FEATURES + 1, n_models, kind.n_outputs))
+
+
+# The kernels of a loss
+
+
+@each_layout_and_frame
+@each_weighting
+@each_kind
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_loss_and_gradient(layout, weighted, frame_name, name, n_models, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
+    y = kind.draw(np.random.default_rng(3), N_ROWS)
+    theta = draw_theta(kind, n_models)
+    plain = Plain(kind, (plain_X - frame.shift) / frame.scale, y, weight)
+    total = N_ROWS if weight is None else weight.sum()
+    value = np.array([total * plain.loss(theta[:, m]) for m in range(n_models)])
+    gradient = np.stack([total * plain.gradient(theta[:, m]) for m in range(n_models)], axis=1)
+    assert_reduces_to(value, kernels.LossValue(kind.loss, frame), X, y, weight, theta)
+    kernel = kernels.LossGradient(kind.loss, frame)
+    assert_reduces_to((value, gradient), kernel, X, y, weight, theta)
+
+
+@each_kind
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_loss_and_gradient_at_zero(name, n_models, tmp_path):
+    """Where every descent begins, and where a shortcut may be taken."""
+    kind, X = KINDS[name], raw("eighths")
+    y = kind.draw(np.random.default_rng(3), N_ROWS)
+    plain, theta = Plain(kind, X, y), np.zeros((N_FEATURES + 1, n_models, kind.n_outputs))
+    value = np.full(n_models, N_ROWS * plain.loss(theta[:, 0]))
+    gradient = np.repeat(N_ROWS * plain.gradient(theta[:, 0])[:, None], n_models, axis=1)
+    kernel = kernels.LossGradient(kind.loss, FRAMES["identity"])
+    assert_reduces_to((value, gradient), kernel, X, y, None, theta)
+
+
+@each_layout_and_frame
+@each_weighting
+@each_kind
+def test_hessian_its_products_and_its_diagonal(layout, weighted, frame_name, name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
+    y = kind.draw(np.random.default_rng(3), N_ROWS)
+    theta, direction = draw_theta(kind, 1), draw_theta(kind, 3, seed=4)
+    plain = Plain(kind, (plain_X - frame.shift) / frame.scale, y, weight)
+    total = N_ROWS if weight is None else weight.sum()
+    hessian = total * plain.hessian(theta[:, 0])
+    product = np.stack(
+        [(hessian @ direction[:, m].ravel()).reshape(direction[:, m].shape) for m in range(3)],
+        axis=1,
+    )
+    args = (kind.loss, frame)
+    assert_reduces_to(hessian, kernels.Hessian(*args), X, y, weight, theta)
+    assert_reduces_to(product, kernels.HessianProduct(*args), X, y, weight, theta, direction)
+
+    for rows in reduced(kernels.RowCurvature(*args), X, y, weight, theta):
+        curvature = np.concatenate(rows)
+        assert curvature.shape == (N_ROWS, kind.n_outputs)
+    assert_reduces_to(product, kernels.CurvedProduct(*args), X, curvature, weight, direction)
+    diagonal = np.diag(hessian).reshape(theta.shape)
+    assert_reduces_to(diagonal, kernels.CurvedSquares(*args), X, curvature, weight)
+
+
+# The kernels of the design
+
+
+@each_layout_and_frame
+@each_weighting
+def test_moments(layout, weighted, frame_name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    weight, y_shift = weights(weighted), np.array([0.5, -1.0])
+    y = np.random.default_rng(3).standard_normal((N_ROWS, 2))
+    A = np.column_stack([(plain_X - frame.shift) / frame.scale, np.ones(N_ROWS)])
+    s = np.ones(N_ROWS) if weight is None else weight
+    gram, cross = A.T @ (s[:, None] * A), A.T @ (s[:, None] * (y - y_shift))
+    square = s @ (y - y_shift) ** 2
+    assert_reduces_to((gram, cross, square), kernels.Moments(frame, y_shift), X, y, weight)
+    assert_reduces_to(gram, kernels.Moments(frame), X, None, weight)
+
+
+@each_layout_and_frame
+@each_weighting
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_r_factor_has_the_moments_as_its_square(
+    layout, weighted, frame_name, fit_intercept, tmp_path
+):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    weight, y_shift = weights(weighted), np.array([0.5, -1.0])
+    y = np.random.default_rng(3).standard_normal((N_ROWS, 2))
+    ones = [np.ones((N_ROWS, 1))] if fit_intercept else []
+    rows = np.hstack([*ones, (plain_X - frame.shift) / frame.scale, y - y_shift])
+    s = np.ones(N_ROWS) if weight is None else weight
+    kernel = kernels.RFactor(frame, y_shift, fit_intercept)
+    for found in reduced(kernel, X, y, weight):
+        assert_array_equal(found, np.triu(found))
+        assert_allclose(found.T @ found, rows.T @ (s[:, None] * rows), rtol=1e-12, atol=1e-12)
+
+
+def test_r_factor_combines_in_any_grouping():
+    rng = np.random.default_rng(5)
+    kernel = kernels.RFactor(FRAMES["identity"], np.zeros(1))
+    factors = [
+        kernel(kernels.Block(rng.standard_normal((9, 4)), rng.standard_normal((9, 1)), None))
+        for _ in range(3)
+    ]
+    a, b, c = (factor.copy() for factor in factors)
+    left = kernel.combine(kernel.combine(a, b), c)
+    a, b, c = factors
+    right = kernel.combine(a, kernel.combine(b, c))
+    assert_allclose(abs(left), abs(right), rtol=1e-12, atol=1e-13)  # rows have no sign
+
+
+def test_r_factor_of_badly_scaled_rows_keeps_the_small_columns():
+    """Squared, 1e-8 beside 1 would leave no digit of what the columns differ in."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal(N_ROWS)
+    X = np.column_stack([x, x + 1e-9 * rng.standard_normal(N_ROWS)])
+    kernel = kernels.RFactor(Frame.identity(2), np.zeros(1), fit_intercept=False)
+    smallest = np.linalg.svd(X, compute_uv=False)[-1]
+    for found in reduced(kernel, X, x[:, None], None):
+        assert_allclose(np.linalg.svd(found[:2, :2], compute_uv=False)[-1], smallest, rtol=1e-5)
+
+
+@each_layout
+@each_weighting
+def test_squares_and_ranges_of_columns_and_the_largest_row(layout, weighted, tmp_path):
+    X, plain_X, _ = laid_out(layout, tmp_path)
+    weight = weights(weighted)
+    s = np.ones(N_ROWS) if weight is None else weight
+    squares = np.append(s @ plain_X**2, s.sum())
+    assert_reduces_to(squares, kernels.ColumnSquares(), X, None, weight)
+    limits = np.vstack([plain_X.min(axis=0), plain_X.max(axis=0)])
+    assert_reduces_to(limits, kernels.ColumnRange(), X, None, weight)
+    for fit_intercept in (True, False):
+        largest = np.max(s * (np.sum(plain_X**2, axis=1) + fit_intercept), keepdims=True)
+        assert_reduces_to(largest, kernels.LargestRow(fit_intercept), X, None, weight)
+
+
+@pytest.mark.parametrize("layout", ["CSR", "CSR float32", "CSR int8"])
+def test_column_ranges_of_sparse_columns_count_the_zeros(layout, tmp_path):
+    X = sparse.csr_matrix(np.array([[3.0, -3.0, 0.0], [0.0, -1.0, 0.0], [2.0, -2.0, 0.0]]))
+    found = RowBlocks(X.astype(LAYOUTS[layout][1](np.eye(2), tmp_path).dtype)).reduce(
+        kernels.ColumnRange()
+    )
+    assert_array_equal(found, [[0.0, -3.0, 0.0], [3.0, -1.0, 0.0]])
+
+
+@each_layout_and_frame
+@each_weighting
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_margin(layout, weighted, frame_name, name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
+    y, theta = kind.draw(np.random.default_rng(3), N_ROWS), draw_theta(kind, 1)
+    codes = y.astype(int)
+    z = Plain(kind, (plain_X - frame.shift) / frame.scale, y).A @ theta[:, 0]
+    scores = np.hstack([np.zeros_like(z), z]) if name == "sigmoid" else z
+    margins = []
+    for i in range(N_ROWS):
+        if weight is None or weight[i] > 0:
+            own = scores[i, codes[i, 0]]
+            margins.append(own - max(np.delete(scores[i], codes[i, 0])))
+    kernel = kernels.Margin(frame)
+    kept_y = y.copy()
+    for found in reduced(kernel, X, y, weight, theta):
+        found = found[0] if isinstance(found, tuple) else found
+        assert_allclose(np.ravel(found)[0], min(margins), rtol=1e-12)
+    assert_array_equal(y, kept_y)
+
+
+@each_kind
+def test_weight_two_is_the_row_twice(name):
+    kind, rng = KINDS[name], np.random.default_rng(7)
+    X, weight = raw("eighths"), rng.integers(0, 4, N_ROWS)
+    y, theta = kind.draw(rng, N_ROWS), draw_theta(kind, 1)
+    repeated = RowBlocks(np.repeat(X, weight, axis=0), np.repeat(y, weight, axis=0))
+    frame = FRAMES["identity"]
+    for kernel, args in [
+        (kernels.LossGradient(kind.loss, frame), (theta,)),
+        (kernels.Hessian(kind.loss, frame), (theta,)),
+        (kernels.Moments(frame, np.zeros(y.shape[1])), ()),
+    ]:
+        expected = repeated.reduce(kernel, *args)
+        for found in reduced(kernel, X, y, weight.astype(float), *args):
+            for part, exact in zip(as_tuple(found), as_tuple(expected), strict=True):
+                assert_allclose(part, exact, rtol=1e-12, atol=1e-12)
+
+
+def test_arguments_are_left_alone():
+    """Kernels may write into their results, never into X, y, the weights or theta."""
+    kind, frame = KINDS["softmax"], FRAMES["shifted and scaled"]
+    X, weight, theta = raw("eighths"), weights(True), draw_theta(kind, 1)
+    y = kind.draw(np.random.default_rng(3), N_ROWS)
+    for array in (X, y, weight, theta):
+        array.setflags(write=False)
+    rows = kernels.RowCurvature(kind.loss, frame)
+    for kernel, target, args in [
+        (kernels.LossValue(kind.loss, frame), y, (theta,)),
+        (kernels.LossGradient(kind.loss, frame), y, (theta,)),
+        (kernels.Hessian(kind.loss, frame), y, (theta,)),
+        (kernels.HessianProduct(kind.loss, frame), y, (theta, theta)),
+        (kernels.Margin(frame), y, (theta,)),
+        (rows, y, (theta,)),
+        (kernels.CurvedProduct(kind.loss, frame), np.abs(weight[:, None] + np.zeros(3)), (theta,)),
+        (kernels.Moments(frame, np.zeros(1)), y, ()),
+        (kernels.RFactor(frame, np.zeros(1)), y, ()),
+        (kernels.ColumnSquares(), y, ()),
+        (kernels.ColumnRange(), y, ()),
+        (kernels.LargestRow(True), y, ()),
+    ]:
+        list(reduced(kernel, X, target, weight, *args))
