@@ -54,13 +54,21 @@ def _product(X, columns):
 
 
 def linear_predictor(X, theta):
-    """``z = X W + b``, shape (n, n_models, n_outputs): the design with its column of ones."""
+    """``z = X W + b``, shape (n, n_models, n_outputs): the design with its column of ones.
+
+    The rows are the fastest axis in memory: losses reduce over the outputs, and a reduction over
+    a slow axis runs at the speed of additions.
+    """
     n_models, n_outputs = theta.shape[1:]
     if not theta.any():  # where every descent begins
-        return np.zeros((X.shape[0], n_models, n_outputs))
-    z = _product(X, theta[:-1].reshape(-1, n_models * n_outputs))
-    z += theta[-1].reshape(1, -1)
-    return z.reshape(-1, n_models, n_outputs)
+        return np.zeros((n_models, n_outputs, X.shape[0])).transpose(2, 0, 1)
+    coef = theta[:-1].reshape(-1, n_models * n_outputs)
+    if sparse.issparse(X) or coef.shape[1] == 1:
+        z = _product(X, coef).T
+    else:
+        z = np.dot(coef.T, X.T)
+    z += theta[-1].reshape(-1, 1)
+    return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
 
 
 def transpose_product(X, r):
@@ -202,8 +210,12 @@ class Hessian(_Sum):
 
     def __call__(self, block, theta):
         X = self.frame.rows(block.X)
+        n_outputs = theta.shape[2]
+        if self.loss.is_coupled and not theta.any():
+            # All probabilities are 1 / K: one Gram matrix serves all pairs of classes.
+            equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
+            return np.kron(_bordered_gram(X, block.sample_weight), equal)
         z = linear_predictor(X, theta)[:, 0, :]
-        n_outputs = z.shape[1]
         curvature = self.loss.curvature(z)
         if self.loss.is_coupled:
             return self._softmax(X, curvature, block.sample_weight)

@@ -167,18 +167,14 @@ class SoftmaxLoss(_Loss):
         return self.value_and_gradient(y, z)[0]
 
     def value_and_gradient(self, y, z):
-        top = z.max(axis=2, keepdims=True)
-        gradient = z - top
-        codes = np.broadcast_to(y[:, :, None], (*z.shape[:2], 1))
-        own = np.take_along_axis(gradient, codes, axis=2)
+        gradient = z - z.max(axis=2, keepdims=True)
+        own = np.arange(len(z))[:, None], np.arange(z.shape[1]), y
+        linear = gradient[own]
         np.exp(gradient, out=gradient)
         total = gradient.sum(axis=2, keepdims=True)
-        value = np.log(total) - own
         gradient /= total
-        np.put_along_axis(
-            gradient, codes, np.take_along_axis(gradient, codes, axis=2) - 1.0, axis=2
-        )
-        return value[:, :, 0], gradient
+        gradient[own] -= 1.0
+        return np.log(total[:, :, 0]) - linear, gradient
 
     @staticmethod
     def gradient(y, z):
@@ -191,7 +187,9 @@ class SoftmaxLoss(_Loss):
     @staticmethod
     def curvature(z):
         """The probabilities p, of which ``diag(p) - p p^T`` is made."""
-        return softmax(z, axis=1)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return p
 
     @staticmethod
     def curve(rows, dz):

@@ -143,7 +143,7 @@ def _refine(framed, moments, cholesky, hessian, theta):
         theta[:-1, 0] -= step
         theta[-1, 0] += moments.mean_x @ step - outer
         # A step leaves the share of the error that the first solution had of theta: `first`.
-        if size * max(first, _EPS) <= _EPS * condition:
+        if size * max(first, _EPS) <= 0.1 * _EPS * condition:
             break
     # The objective is quadratic: loss and gradient after the step follow from the step...
     decrease = 0.5 * float((inner * step).sum() + (outer**2).sum())

@@ -37,6 +37,8 @@ _STILL_MOVING = 0.1
 _CONFIDENT = 0.1
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
 _MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
+# Steps on a sample in one metric, and how often it is renewed there.
+_MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 # Steps in the metric of a sample before it is given up, and the pairs that it remembers.
 _MAX_SAMPLED_STEPS, _MEMORY = 40, 20
 # An estimate of the decrement within this factor of the tolerance is worth a bound.
@@ -256,8 +258,7 @@ def _metric(framed):
 class SampledMetric:
     """The Hessian M of a sample of rows, corrected by what full gradients have shown.
 
-    Steps are those of L-BFGS (Nocedal & Wright 2006, algorithm 7.4) with ``M^-1`` in the place
-    of the initial diagonal. With s_i / pi_i as the weights of the sampled rows, pi_i the
+    Steps are those of :class:`QuasiNewton` in the metric of M. With s_i / pi_i as the weights of the sampled rows, pi_i the
     probability with which row i was drawn, M is unbiased, and because every term of a Hessian is
     positive semi-definite, the sampled terms are part of the whole:
 
@@ -271,8 +272,7 @@ class SampledMetric:
     def __init__(self, framed, samples, probability):
         self.framed, self.samples, self.probability = framed, samples, probability
         self.n_steps = 0
-        self._pairs = deque(maxlen=_MEMORY)
-        self._factor = None
+        self._steps = None
 
     @classmethod
     def of(cls, framed):
@@ -298,42 +298,31 @@ class SampledMetric:
         return cls(framed, samples, probability)
 
     def descend_samples(self, theta):
-        """Newton's method on each sample in turn, from the smallest; theta of the last."""
+        """Descend on each sample in turn, from the smallest; theta of the last, and its Hessian.
+
+        The metric of a sample is the Hessian of the one before; that of the first its own at the
+        start, which from theta = 0 costs no more than a Gram matrix.
+        """
+        factor, _ = _factor(self.samples[0], theta, _SingularDirections(self.samples[0]))
         for sample in self.samples:
             singular = _SingularDirections(sample)
             # The optimum of a sample is about q / n from that of all rows: no use going on.
             close = 0.05 * theta.size / sample.blocks.n_samples
-            loss, gradient = sample.value_and_gradient(theta)
-            for _ in range(30):
-                self._factor, _ = _factor(sample, theta, singular)
-                step = self._factor.solve(gradient.ravel()).reshape(theta.shape)
-                decrement = 0.5 * float(np.vdot(gradient, step))
-                theta, loss, gradient, t = _backtrack(sample, theta, loss, gradient, -step)
-                if decrement <= close * float(loss[0]) or t == 0.0:
+            for _ in range(_MAX_SAMPLE_ROUNDS):
+                theta, decrement, loss = _quasi_newton(sample, theta, factor, close)
+                factor, _ = _factor(sample, theta, singular)
+                if decrement <= close * loss:
                     break
+        self._steps = QuasiNewton(factor)
         return theta
 
     def direction(self, theta, gradient, tolerance):
-        """The L-BFGS direction; its decrement is for :meth:`certifies` to bound."""
+        """The quasi-Newton direction; its decrement is for :meth:`certifies` to bound."""
         self.n_steps += 1
-        direction = -gradient.ravel()
-        weights = []
-        for change, gradient_change, curvature in reversed(self._pairs):
-            weights.append(float(change @ direction) / curvature)
-            direction = direction - weights[-1] * gradient_change
-        direction = self._factor.solve(direction)
-        pairs = zip(self._pairs, reversed(weights), strict=True)
-        for (change, gradient_change, curvature), weight in pairs:
-            share = weight - float(gradient_change @ direction) / curvature
-            direction = direction + share * change
-        return direction.reshape(gradient.shape), math.inf
+        return self._steps.direction(gradient), math.inf
 
     def remember(self, change, gradient_change):
-        """Keep a pair (change of theta, change of the gradient) of positive curvature."""
-        change, gradient_change = change.ravel(), gradient_change.ravel()
-        curvature = float(change @ gradient_change)
-        if curvature > 0.0:
-            self._pairs.append((change, gradient_change, curvature))
+        self._steps.remember(change, gradient_change)
 
     def certifies(self, theta, gradient, tolerance):
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
@@ -342,11 +331,59 @@ class SampledMetric:
             return False
         # M was taken elsewhere: only one at this theta bounds the Hessian at this theta.
         sample = self.samples[-1]
-        self._factor, regular = _factor(sample, theta, _SingularDirections(sample))
+        self._steps.factor, regular = _factor(sample, theta, _SingularDirections(sample))
         return regular and self._bound(flat) <= tolerance
 
     def _bound(self, gradient):
-        return 0.5 * float(gradient @ self._factor.solve(gradient)) / self.probability
+        return 0.5 * float(gradient @ self._steps.factor.solve(gradient)) / self.probability
+
+
+class QuasiNewton:
+    """L-BFGS with ``M^-1`` in the place of its initial diagonal.
+
+    Nocedal & Wright (2006), algorithm 7.4; `factor` solves with M.
+    """
+
+    def __init__(self, factor):
+        self.factor = factor
+        self._pairs = deque(maxlen=_MEMORY)
+
+    def direction(self, gradient):
+        """The two-loop recursion, ``-H g``."""
+        direction = -gradient.ravel()
+        weights = []
+        for change, gradient_change, curvature in reversed(self._pairs):
+            weights.append(float(change @ direction) / curvature)
+            direction = direction - weights[-1] * gradient_change
+        direction = self.factor.solve(direction)
+        pairs = zip(self._pairs, reversed(weights), strict=True)
+        for (change, gradient_change, curvature), weight in pairs:
+            share = weight - float(gradient_change @ direction) / curvature
+            direction = direction + share * change
+        return direction.reshape(gradient.shape)
+
+    def remember(self, change, gradient_change):
+        """Keep a pair (change of theta, change of the gradient) of positive curvature."""
+        change, gradient_change = change.ravel(), gradient_change.ravel()
+        curvature = float(change @ gradient_change)
+        if curvature > 0.0:
+            self._pairs.append((change, gradient_change, curvature))
+
+
+def _quasi_newton(sample, theta, factor, close):
+    """Some quasi-Newton steps on a sample; theta, the last estimated decrement, and the loss."""
+    steps = QuasiNewton(factor)
+    loss, gradient = sample.value_and_gradient(theta)
+    decrement = math.inf
+    for _ in range(_MAX_SAMPLE_STEPS):
+        direction = steps.direction(gradient)
+        decrement = -0.5 * float(np.vdot(gradient, direction))
+        before, before_gradient = theta, gradient
+        theta, loss, gradient, t = _backtrack(sample, theta, loss, gradient, direction)
+        if decrement <= close * float(loss[0]) or t == 0.0:
+            break
+        steps.remember(theta - before, gradient - before_gradient)
+    return theta, decrement, float(loss[0])
 
 
 def _factor(framed, theta, singular):
