@@ -82,14 +82,13 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
         moved = math.nan if update is None else float(np.linalg.norm(update))
         history.record(iteration, iteration, float(loss[0]), norm, moved, step, float(held_out))
 
-    loss, gradient = framed.value_and_gradient(theta)
-    if not (np.isfinite(loss[0]) and np.isfinite(gradient).all()):
-        raise FloatingPointError(
-            "The loss at the start overflows float64; rescale X to ordinary units."
-        )
+    metric = SampledMetric.of(framed) or _metric(framed)
+    if metric.is_sampled:  # the samples go on from here: no need of a gradient over all rows
+        loss, gradient = framed.value(theta), np.full_like(theta, np.nan)
+    else:
+        loss, gradient = _finite(framed, theta)
     start_loss = float(loss[0])
     record(0)
-    metric = SampledMetric.of(framed) or _metric(framed)
     for iteration in range(1, max_iter + 1):
         if watch is not None:
             watch.begin(frame.leave(theta))
@@ -100,7 +99,7 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             loss, gradient = framed.value_and_gradient(theta)
             if not loss[0] < start_loss:  # the sample was no likeness of the rows
                 metric, theta = _metric(framed), before
-                loss, gradient = framed.value_and_gradient(theta)
+                loss, gradient = _finite(framed, theta)
         else:
             tolerance = _tolerance(tol, loss, start_loss)
             direction, decrement = metric.direction(theta, gradient, tolerance)
@@ -127,6 +126,16 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
         if metric.is_sampled and (step == 0.0 or metric.n_steps >= _MAX_SAMPLED_STEPS):
             metric = _metric(framed)
     return _finished(framed, theta, StopReason.MAX_ITER)
+
+
+def _finite(framed, theta):
+    """Loss and gradient at a start, which have to be finite."""
+    loss, gradient = framed.value_and_gradient(theta)
+    if not (np.isfinite(loss[0]) and np.isfinite(gradient).all()):
+        raise FloatingPointError(
+            "The loss at the start overflows float64; rescale X to ordinary units."
+        )
+    return loss, gradient
 
 
 def _finished(framed, theta, reason, direction=None):
@@ -389,6 +398,8 @@ def _quasi_newton(sample, theta, factor, close):
 def _factor(framed, theta, singular):
     """A factor of the Hessian at theta, and whether it was regular as it stood."""
     hessian = framed.hessian(theta)
+    if not np.isfinite(hessian).all():
+        raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
     _fix_gauge(hessian, framed)
     dead = ~(hessian.diagonal() > 0.0)  # columns of zeros: nothing to learn, nothing to move
     if dead.any():
