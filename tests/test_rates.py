@@ -1,0 +1,317 @@
+"""Learning rates: automatic, by line search, on a schedule."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from problems import DESCENT_CASES, descent_case
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import StandardScaler
+
+from gdregress import LinearRegression, LogisticRegression
+from gdregress.solvers import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    Momentum,
+    Nesterov,
+    Step,
+)
+
+RULES = ["gd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+each_case = pytest.mark.parametrize("name", DESCENT_CASES)
+CURVATURE = {"squares": 1.0, "three targets": 1.0, "sigmoid": 0.25, "softmax": 0.5}
+
+
+# Automatic
+
+
+@each_case
+@pytest.mark.parametrize(
+    ("solver", "share"),
+    [("gd", 1.0), ("momentum", 0.1), (Momentum(beta=0.5), 0.5), ("nesterov", 0.1)],
+)
+@pytest.mark.parametrize("batch_size", [1, 16, 100])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_automatic_rate_of_mini_batches(name, solver, share, batch_size, weighted):
+    """1/(2 L), the expected smoothness L of Gower et al. (2019), times 1 - beta under momentum."""
+    case = descent_case(name)
+    m, alpha, c = len(case.X), 0.05, CURVATURE[name]
+    s = np.random.default_rng(0).uniform(0.5, 2, m) if weighted else np.ones(m)
+    norms = (case.X**2).sum(axis=1) + 1
+    worst = np.max(c * m * s / s.sum() * norms + alpha)
+    top = case.textbook(alpha=alpha, sample_weight=s).largest_eigenvalue()
+    b = batch_size
+    smoothness = (m * (b - 1) * top + (m - b) * worst) / (b * (m - 1))
+    model = case.estimator(solver=solver, batch_size=b, alpha=alpha, max_iter=1, tol=0)
+    model.fit(case.X, case.y, sample_weight=s)
+    assert_allclose(model.learning_rate_, share / (2 * smoothness), rtol=1e-8)
+
+
+def test_without_an_intercept_rows_are_shorter():
+    case = descent_case("squares")
+    model = LinearRegression(solver="gd", batch_size=1, fit_intercept=False, max_iter=1, tol=0)
+    model.fit(case.X, case.y)
+    assert_allclose(model.learning_rate_, 0.5 / (case.X**2).sum(axis=1).max(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["momentum", "nesterov", Nesterov(beta=0.5)])
+@each_case
+def test_in_full_batches_it_is_that_of_plain_descent(solver, name):
+    case = descent_case(name)
+    model = case.estimator(solver=solver, max_iter=1, tol=0).fit(case.X, case.y)
+    assert_allclose(model.learning_rate_, 1 / case.textbook().largest_eigenvalue(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("solver", "rate"), [("adagrad", 0.1), ("rmsprop", 0.01), ("adam", 0.01)])
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_adaptive_rules_have_a_constant_in_units_of_theta(solver, rate, batch_size):
+    case = descent_case("squares")
+    for unit in (1.0, 1e6):
+        model = LinearRegression(solver=solver, batch_size=batch_size, max_iter=1, tol=0)
+        assert model.fit(case.X * unit, case.y).learning_rate_ == rate
+        if batch_size is None:
+            step = {"adagrad": rate, "rmsprop": rate / np.sqrt(0.1), "adam": rate}[solver]
+            assert_allclose(np.abs(model.coef_), step, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", RULES)
+@pytest.mark.parametrize("batch_size", [None, 64])
+@pytest.mark.parametrize("load", [load_diabetes, load_breast_cancer, load_wine])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_automatic_rate_never_diverges(solver, batch_size, load, scaled):
+    X, y = load(return_X_y=True)
+    X = StandardScaler().fit_transform(X) if scaled else X
+    estimator = LinearRegression if load is load_diabetes else LogisticRegression
+    model = estimator(solver=solver, batch_size=batch_size, max_iter=20, tol=0, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # separable classes
+        model.fit(X, y)
+    assert "diverged" not in model.stop_reason_
+    assert np.isfinite(model.loss_curve_).all()
+    assert np.isfinite(model.predict(X[:5]).astype(float)).all()
+    if solver in ("gd", "momentum", "nesterov"):
+        assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+# Line search
+
+
+@pytest.mark.parametrize("n_targets", [None, 3])
+def test_on_squares_the_line_search_is_exact(n_targets):
+    case = descent_case("squares" if n_targets is None else "three targets")
+    textbook = case.textbook(alpha=0.1)
+    H = textbook.hessian_bound()
+    theta = np.zeros((11, case.Y.shape[1]))
+    steps = []
+    for _ in range(30):
+        g = textbook.gradient(theta)
+        steps.append(np.sum(g * g) / np.sum(g * (H @ g)))
+        theta = theta - steps[-1] * g
+    model = case.estimator(learning_rate="line_search", alpha=0.1, max_iter=30, tol=0)
+    model.fit(case.X, case.y)
+    assert_allclose(model.history_["learning_rate"][1:], steps, rtol=1e-8)
+    assert_allclose(model.loss_, textbook.loss(theta), rtol=1e-10)
+    assert model.learning_rate_ == model.history_["learning_rate"][-1]
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_on_the_logistics_every_step_meets_armijo(name):
+    case = descent_case(name)
+    textbook = case.textbook(alpha=0.01)
+    model = case.estimator(
+        learning_rate="line_search", alpha=0.01, max_iter=30, tol=0, store_path=True
+    ).fit(case.X, case.y)
+    losses, rates = model.loss_curve_, model.history_["learning_rate"][1:]
+    squares = model.history_["gradient_norm"][:-1] ** 2
+    assert np.all(losses[1:] <= losses[:-1] - 1e-4 * rates * squares + 1e-15)
+    fixed = clone(model).set_params(learning_rate="auto").fit(case.X, case.y)
+    assert model.loss_ < fixed.loss_  # it finds longer steps than the bound allows
+    assert rates.max() > 2 / textbook.largest_eigenvalue()
+
+
+@each_case
+@pytest.mark.parametrize(
+    ("solver", "l1_ratio"), [("gd", 0.5), ("nesterov", 0.0), ("nesterov", 0.5)]
+)
+def test_accelerated_and_proximal_steps_search_too(name, solver, l1_ratio):
+    case = descent_case(name)
+    params = {"solver": solver, "alpha": 0.01, "l1_ratio": l1_ratio}
+    model = case.estimator(learning_rate="line_search", max_iter=3000, tol=1e-13, **params)
+    model.fit(case.X, case.y)
+    expected = case.estimator(solver="nesterov", alpha=0.01, l1_ratio=l1_ratio, max_iter=20_000)
+    expected.set_params(tol=1e-16).fit(case.X, case.y)
+    assert_allclose(model.loss_, expected.loss_, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"solver": "adam"}, "'learning_rate'='line_search'.*'gd' or 'nesterov'.*'adam'"),
+        ({"solver": "momentum"}, "'gd' or 'nesterov'"),
+        ({"batch_size": 10}, "batch_size=None instead of 10"),
+        ({"schedule": "cosine"}, "schedule='constant' instead of 'cosine'"),
+    ],
+)
+def test_what_a_line_search_does_not_go_with(change, match):
+    case = descent_case("sigmoid")
+    model = LogisticRegression(**{"solver": "gd", "learning_rate": "line_search", **change})
+    with pytest.raises(ValueError, match=match):
+        model.fit(case.X, case.y)
+    assert not hasattr(model, "coef_")
+
+
+# Schedules
+
+SCHEDULES = {
+    "constant": (Constant(), lambda t: 0 * t + 1.0),
+    "inverse_scaling": (InverseScaling(), lambda t: (1 + t) ** -0.5),
+    "exponential": (Exponential(), lambda t: 0.99**t),
+    "step": (Step(), lambda t: 0.5 ** (t // 100)),
+    "cosine": (Cosine(), lambda t: 0.01 + 0.99 * (1 + np.cos(np.pi * min(t / 1000, 1))) / 2),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("t", [0, 0.25, 1, 99, 100, 250.5, 999, 1000, 5000, 10**7])
+def test_the_formulas_of_the_schedules(name, t):
+    instance, formula = SCHEDULES[name]
+    assert_allclose(instance(t), max(formula(t), np.finfo(float).tiny), rtol=1e-12)
+    assert instance(0) == 1
+
+
+def test_parameters_of_the_schedules():
+    assert_allclose(InverseScaling(power=1, time=4)(12), 0.25)
+    assert_allclose(Step(factor=0.1, every=3)(7), 0.01)
+    warm = Cosine(total_epochs=20, warmup=4, final=0.5)
+    assert_allclose([warm(t) for t in (0, 1, 4, 12, 20, 30)], [0.2, 0.4, 1, 0.75, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_multiplies_the_rate_of_each_iteration(name):
+    case = descent_case("sigmoid")
+    instance, formula = SCHEDULES[name]
+    expected = 0.3 * np.array([formula(t) for t in range(20)])
+    for schedule in (name, instance, formula):
+        model = LogisticRegression(learning_rate=0.3, schedule=schedule, max_iter=20, tol=0)
+        model.fit(case.X, case.y)
+        assert_allclose(model.history_["learning_rate"][1:], expected, rtol=1e-12)
+        assert model.learning_rate_ == 0.3
+
+
+def test_in_mini_batches_time_is_counted_in_epochs():
+    case = descent_case("sigmoid")
+    times = []
+
+    def schedule(t):
+        times.append(t)
+        return 1.0
+
+    LogisticRegression(schedule=schedule, batch_size=100, max_iter=3, tol=0).fit(case.X, case.y)
+    assert_allclose(times, np.arange(18) / 6)
+
+
+def test_a_schedule_keeps_the_meaning_of_a_sweep():
+    case = descent_case("squares")
+    model = LinearRegression(schedule=Exponential(decay=0.95), max_iter=30, tol=0)
+    search = GridSearchCV(model, {"learning_rate": [1e-3, 0.1], "schedule__decay": [0.5, 0.95]})
+    search.fit(case.X, case.y)
+    assert search.best_params_ == {"learning_rate": 0.1, "schedule__decay": 0.95}
+
+
+def test_a_falling_rate_leads_further_in():
+    case = descent_case("squares")
+    best = LinearRegression().fit(case.X, case.y).loss_
+    params = {"batch_size": 8, "learning_rate": 0.05, "max_iter": 60, "tol": 0, "random_state": 0}
+    constant = LinearRegression(**params).fit(case.X, case.y).loss_
+    falling = LinearRegression(schedule=Cosine(total_epochs=60), **params).fit(case.X, case.y).loss_
+    assert falling - best < 0.3 * (constant - best)
+
+
+def returns(value, after=0):
+    return lambda t: value if t >= after else 1.0
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), 0.0, -1.0, float("inf"), None, "1", np.ones(2)], ids=str
+)
+@pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_a_schedule_that_returns_no_rate(value, after, batch_size):
+    case = descent_case("sigmoid")
+    model = LogisticRegression(solver="gd", batch_size=batch_size, max_iter=5, tol=0)
+    model.fit(case.X, case.y)
+    before = dict(vars(model))
+    schedule = returns(value, after)
+    with pytest.raises(ValueError, match="'schedule' must return a positive finite number"):
+        model.set_params(schedule=schedule).fit(case.X[:, :4], case.y)
+    assert vars(model) == {**before, "schedule": schedule}
+    assert_array_equal(model.predict(case.X).shape, case.y.shape)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kind", "match"),
+    [
+        ("linear", ValueError, "'schedule' of LinearRegression"),
+        (0.9, TypeError, "'schedule' of LinearRegression"),
+        (Exponential, TypeError, "'schedule' of LinearRegression"),
+        (Exponential(decay=0), ValueError, r"'decay' of Exponential must be a number in \(0, 1\]"),
+        (Exponential(decay=1.5), ValueError, "'decay' of Exponential"),
+        (Exponential(decay="0.9"), TypeError, "'decay' of Exponential"),
+        (InverseScaling(power=-1), ValueError, "'power' of InverseScaling"),
+        (InverseScaling(time=0), ValueError, "'time' of InverseScaling"),
+        (Step(every=0), ValueError, "'every' of Step"),
+        (Step(factor=float("nan")), ValueError, "'factor' of Step"),
+        (Cosine(total_epochs=0), ValueError, "'total_epochs' of Cosine"),
+        (Cosine(final=0), ValueError, "'final' of Cosine"),
+        (Cosine(warmup=1000), ValueError, "'warmup' of Cosine must be less than total_epochs"),
+    ],
+    ids=str,
+)
+def test_bad_schedules(schedule, kind, match):
+    model = LinearRegression(schedule=schedule)
+    with pytest.raises(kind, match=match):
+        model.fit([[0.0], [1.0]], [0.0, 1.0])
+    assert not hasattr(model, "coef_")
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("solver", ["gd", "momentum", "nesterov", "adam"])
+@pytest.mark.parametrize("batch_size", [None, 64])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # as it says
+def test_in_a_search_a_diverging_candidate_scores_finitely_and_loses(solver, batch_size):
+    case = descent_case("squares")
+    model = LinearRegression(solver=solver, batch_size=batch_size, max_iter=50, random_state=0)
+    search = GridSearchCV(model, {"learning_rate": ["auto", 1e6, 1e300]}, cv=3)
+    search.fit(case.X, case.y)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores).all()
+    assert search.best_params_["learning_rate"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("solver", "limit"),
+    [
+        ("gd", lambda top: 2 / top),
+        (Momentum(beta=0.8), lambda top: 2 * 1.8 / top),
+        (Nesterov(beta=0.8), lambda top: 2 * 1.8 / (2.6 * top)),
+    ],
+    ids=["gd", "momentum", "nesterov"],
+)
+def test_the_limit_of_a_rule_is_where_it_begins_to_diverge(solver, limit):
+    case = descent_case("squares")
+    edge = limit(case.textbook().largest_eigenvalue())
+    model = LinearRegression(solver=solver, learning_rate=0.99 * edge, max_iter=3000, tol=0)
+    assert model.fit(case.X, case.y).loss_ < model.loss_curve_[0]
+    model.set_params(learning_rate=1.01 * edge)
+    with pytest.warns(ConvergenceWarning, match=f"is stable below {edge:.4g}"[:-1]):
+        model.fit(case.X, case.y)
+    assert np.isfinite(model.coef_).all()
+    assert model.loss_ == pytest.approx(model.loss_curve_.min())
