@@ -30,6 +30,7 @@ from .validation import (
     check_partial_fit,
     check_plan,
     check_sample_weight,
+    check_streams,
     check_validation_arguments,
     normalised_weights,
 )
@@ -168,6 +169,12 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         if interruption is not None:
             raise interruption
         return self
+
+    def _streams(self):
+        """For ``available_if``: an exact fit keeps no rows to add to, and Newton needs them all."""
+        first = not hasattr(self, "coef_")
+        goes_on = "_stream" in self.__dict__ or "_descent" in self.__dict__
+        return check_streams(self, can_continue=first or goes_on)
 
     def _take_part(self, X, y, sample_weight, classes=None):
         """What ``partial_fit`` does: one more part of a stream of rows."""

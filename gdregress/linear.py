@@ -8,6 +8,7 @@ from scipy.linalg import LinAlgWarning
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
+from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
 from .history import History, StopReason
@@ -185,6 +186,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             watch.end(found.theta)
         self._warn_about_rank(found)
 
+    @available_if(BaseRegression._streams)
     def partial_fit(self, X, y, sample_weight=None):
         """Fit to one more part of a stream of rows.
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
@@ -199,6 +200,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.classes_ = classes
         return self._codes_as_target(codes), weight
 
+    @available_if(BaseRegression._streams)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Fit to one more part of a stream of rows: one epoch of descent over them.
 

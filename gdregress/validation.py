@@ -18,6 +18,7 @@ __all__ = [
     "check_partial_fit",
     "check_plan",
     "check_sample_weight",
+    "check_streams",
     "encode_labels",
     "normalised_weights",
 ]
@@ -208,14 +209,30 @@ def _solver(estimator, exact_solvers, changed, has_l1):
     return exact_solvers[0], None, True
 
 
-def check_partial_fit(estimator, plan, *, can_continue):
-    """A stream of rows can be fitted as the plan says, and goes on where it can."""
+def check_streams(estimator, *, can_continue):
+    """Whether ``partial_fit`` is there at all: True, or the reason why not as a ValueError.
+
+    For :func:`sklearn.utils.metaestimators.available_if`, which turns it into an AttributeError:
+    meta-estimators and checks look for the method before they call it.
+    """
     name = type(estimator).__name__
-    if plan.exact == "newton":
+    if estimator.solver == "newton":
         raise ValueError(
             f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
             f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
         )
+    if not can_continue:
+        raise ValueError(
+            f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
+            f"solver_={estimator.solver_!r} fitted: that keeps no rows to add to. Start the stream "
+            f"with partial_fit, on sklearn.base.clone(...) of this estimator."
+        )
+    return True
+
+
+def check_partial_fit(estimator, plan, *, can_continue):
+    """A stream of rows can be fitted as the plan says, and goes on where it can."""
+    name = type(estimator).__name__
     if plan.settings.early_stopping:
         raise ValueError(
             f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
@@ -228,12 +245,7 @@ def check_partial_fit(estimator, plan, *, can_continue):
             f"class is not known in advance. Compute the weights from a large enough sample with "
             f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
         )
-    if not can_continue:
-        raise ValueError(
-            f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
-            f"solver_={estimator.solver_!r} fitted: that keeps no rows to add to. Start the stream "
-            f"with partial_fit, on sklearn.base.clone(...) of this estimator."
-        )
+    check_streams(estimator, can_continue=can_continue)
 
 
 def check_sample_weight(sample_weight, X, name="sample_weight"):

@@ -1,5 +1,7 @@
 """Streams of rows: least squares as exact as all rows at once, and descent part by part."""
 
+import re
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -349,7 +351,6 @@ def test_classes_are_needed_first_and_kept():
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"solver": "newton"}, "newton"),
         ({"early_stopping": True}, "early_stopping"),
         ({"class_weight": "balanced"}, "balanced"),
         ({"batch_size": 0}, "batch_size"),
@@ -368,13 +369,27 @@ def test_parameters_that_do_not_go_with_it(params, match):
     refused(model, match, case.X, case.y)
 
 
+def unavailable(model, match):
+    """The method is not there, for a reason that is said."""
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError, match="partial_fit") as caught:
+        model.partial_fit  # noqa: B018
+    assert re.search(match, str(caught.value.__cause__))
+
+
 @pytest.mark.parametrize("model", [LinearRegression(), LogisticRegression()], ids=repr)
 def test_after_an_exact_fit(model):
     case = descent_case("sigmoid")
     fitted = clone(model).set_params(alpha=0.1).fit(case.X, case.y)
-    refused(fitted, "Start the stream with partial_fit", case.X, case.y)
-    streamed = clone(fitted)
-    streamed._take_part(case.X, case.y, None, [0, 1])  # as it says
+    unavailable(fitted, "Start the stream with partial_fit")
+    assert hasattr(clone(fitted), "partial_fit")  # as it says
+
+
+def test_newton_needs_all_rows():
+    unavailable(LogisticRegression(solver="newton"), "Newton's method needs all rows at once")
+    case = descent_case("sigmoid")
+    model = LogisticRegression().partial_fit(case.X, case.y, classes=[0, 1])
+    unavailable(model.set_params(solver="newton"), "set solver='gd' or 'auto'")
 
 
 def test_other_solvers_on_the_way():
