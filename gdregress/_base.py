@@ -409,7 +409,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                 kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
                 text += f": on this data {self.solver_} {kind} below {limit:.6g}"
             warnings.warn(
-                f"{text}; learning_rate='auto' finds one.", ConvergenceWarning, stacklevel=4
+                f"{text}; learning_rate='auto' finds one.", ConvergenceWarning, stacklevel=5
             )
         elif reason is StopReason.UPDATE and not self.converged_:
             warnings.warn(
@@ -418,7 +418,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                 f"the loss by {state.gradient_check:.3g} of where it began. That is a small step, not "
                 f"an optimum: raise learning_rate or lower tol.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif (
             reason in {StopReason.MAX_ITER, StopReason.LOSS}
@@ -436,7 +436,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                 f"it began (tol={settings.tol:.3g}). Increase max_iter, standardise the features, or "
                 f"use solver='{self._exact_solvers[0]}'.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _set_history(self, history):

@@ -275,7 +275,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
                 f"{columns}{more} are constant or combinations of the others. The solution of "
                 f"minimum norm was taken; drop these columns or set alpha > 0.",
                 LinAlgWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _set_design(self, objective, moments):
