@@ -52,7 +52,10 @@ class Plain(Textbook):
     def hessian(self, theta):
         """(q, q) in the order of ``theta.ravel()``."""
         rows = self.weight[:, None, None] * self.row_curvatures(theta)
-        blocks = np.einsum("ni,nkl,nj->ikjl", self.A, rows, self.A, optimize=True)
+        n_columns, n_outputs = theta.shape
+        blocks = np.empty((n_columns, n_outputs, n_columns, n_outputs))
+        for k, m in np.ndindex(n_outputs, n_outputs):
+            blocks[:, k, :, m] = self.A.T @ (rows[:, k, m, None] * self.A)
         ridge = np.broadcast_to(self.alpha * self.penalised, theta.shape).ravel()
         return blocks.reshape(theta.size, theta.size) + np.diag(ridge)
 

@@ -1,5 +1,7 @@
 """Exact least squares against arbitrary precision, Householder QR and closed forms."""
 
+from functools import cache
+
 import mpmath
 import numpy as np
 import pytest
@@ -61,6 +63,7 @@ def loss_at(theta, X, y, sample_weight=None, alpha=0.0):
 # Accuracy
 
 
+@cache
 def with_condition(condition, n_rows, n_features, noise, seed=0):
     """A design of that condition, its exact solution by extended precision, and y."""
     rng = np.random.default_rng(seed)

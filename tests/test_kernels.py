@@ -139,17 +139,23 @@ def test_loss_and_gradient(layout, weighted, frame_name, name, n_models, tmp_pat
     assert_reduces_to((value, gradient), kernel, X, y, weight, theta)
 
 
+@each_layout_and_frame
+@each_weighting
 @each_kind
-@pytest.mark.parametrize("n_models", [1, 3])
-def test_loss_and_gradient_at_zero(name, n_models, tmp_path):
-    """Where every descent begins, and where a shortcut may be taken."""
-    kind, X = KINDS[name], raw("eighths")
+def test_at_zero(layout, weighted, frame_name, name, tmp_path):
+    """Where every descent begins, and where shortcuts are taken."""
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
     y = kind.draw(np.random.default_rng(3), N_ROWS)
-    plain, theta = Plain(kind, X, y), np.zeros((N_FEATURES + 1, n_models, kind.n_outputs))
-    value = np.full(n_models, N_ROWS * plain.loss(theta[:, 0]))
-    gradient = np.repeat(N_ROWS * plain.gradient(theta[:, 0])[:, None], n_models, axis=1)
-    kernel = kernels.LossGradient(kind.loss, FRAMES["identity"])
-    assert_reduces_to((value, gradient), kernel, X, y, None, theta)
+    plain = Plain(kind, (plain_X - frame.shift) / frame.scale, y, weight)
+    theta = np.zeros((N_FEATURES + 1, 1, kind.n_outputs))
+    total = N_ROWS if weight is None else weight.sum()
+    value = np.array([total * plain.loss(theta[:, 0])])
+    gradient = total * plain.gradient(theta[:, 0])[:, None]
+    hessian = total * plain.hessian(theta[:, 0])
+    args = (kind.loss, frame)
+    assert_reduces_to((value, gradient), kernels.LossGradient(*args), X, y, weight, theta)
+    assert_reduces_to(hessian, kernels.Hessian(*args), X, y, weight, theta)
 
 
 @each_layout_and_frame

@@ -1,0 +1,412 @@
+"""Newton's method in every metric: the optimum, and a certificate that holds."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from plain import KINDS, Plain
+from scipy import sparse
+from scipy.special import expit
+
+from gdregress.blocks import RowBlocks
+from gdregress.history import History, StopReason
+from gdregress.objective import BlockObjective
+from gdregress.penalty import ElasticNet
+from gdregress.solvers import newton as rooms
+from gdregress.solvers.newton import FullMetric, KrylovMetric, SampledMetric, newton
+
+METRICS = {"full": FullMetric, "Krylov": KrylovMetric, "sampled": SampledMetric}
+each_metric = pytest.mark.parametrize("metric", METRICS)
+each_alpha = pytest.mark.parametrize("alpha", [0.0, 1e-3])
+each_kind = pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+
+
+@pytest.fixture
+def force(monkeypatch):
+    """Make Newton's method use one metric, whatever the size of the problem; see that it did."""
+    used = set()
+
+    def watch(kind):
+        method = kind.direction if kind is not SampledMetric else kind.descend_samples
+
+        def watched(self, *args):
+            used.add(kind)
+            return method(self, *args)
+
+        monkeypatch.setattr(kind, method.__name__, watched)
+
+    def choose(metric):
+        for kind in METRICS.values():
+            watch(kind)
+        if metric == "sampled":
+            monkeypatch.setattr(rooms, "_MIN_SAMPLE", 200)
+        else:
+            monkeypatch.setattr(rooms, "_MAX_SAMPLE_SHARE", 0.0)
+            monkeypatch.setattr(
+                rooms, "_MAX_FACTORED_PARAMETERS", 0 if metric == "Krylov" else 10**9
+            )
+        return used
+
+    return choose
+
+
+def table(name, n_rows=3000, n_features=4, *, weighted=False, seed=0, X=None):
+    """Rows, labels drawn from a model of them, and weights."""
+    kind, rng = KINDS[name], np.random.default_rng(seed)
+    if X is None:
+        X = rng.standard_normal((n_rows, n_features)) + 0.3
+    z = X @ rng.uniform(-1, 1, (X.shape[1], kind.n_outputs))
+    if name == "sigmoid":
+        y = (rng.uniform(size=z.shape) < expit(z)) + 0.0
+    else:
+        y = np.argmax(z + rng.gumbel(size=z.shape), axis=1)[:, None]
+    return X, y, rng.uniform(0.1, 3, len(X)) if weighted else None
+
+
+def objective_of(name, X, y, sample_weight=None, alpha=0.0, *, fit_intercept=True):
+    kind = KINDS[name]
+    blocks = RowBlocks(X, y, sample_weight, workers=2)
+    return BlockObjective(
+        blocks, kind.loss, ElasticNet(alpha), kind.n_outputs, fit_intercept=fit_intercept
+    )
+
+
+def fit(objective, *, tol=1e-6, max_iter=200, start=None):
+    """theta (p + 1, K), the reason, the history."""
+    history = History()
+    theta = np.zeros((objective.shape[0], 1, objective.shape[1])) if start is None else start
+    with np.errstate(all="ignore"):  # as the estimators do
+        theta, reason, *_ = newton(objective, theta, history, max_iter=max_iter, tol=tol)
+    assert np.all(np.isfinite(theta))
+    return theta[:, 0], reason, history
+
+
+def optimum(plain, shape):
+    """Damped Newton steps by the plain formulas, to rounding level."""
+    theta = np.zeros(shape)
+    for _ in range(60):
+        g, H = plain.gradient(theta).ravel(), plain.hessian(theta)
+        unit = np.sqrt(np.diag(H))
+        unit[unit == 0.0] = 1.0
+        step = np.linalg.lstsq(H / unit / unit[:, None], g / unit, rcond=1e-12)[0] / unit
+        t = 1.0
+        while plain.loss(theta - t * step.reshape(shape)) > plain.loss(theta) and t > 1e-3:
+            t /= 2
+        theta = theta - t * step.reshape(shape)
+        if g @ step < 1e-20:
+            break
+    return theta
+
+
+def assert_certified(
+    name, theta, history, X, y, weight=None, alpha=0.0, *, tol, fit_intercept=True
+):
+    """The true decrement at theta, by the plain formulas, is within the tolerance."""
+    plain = Plain(KINDS[name], X, y, weight, alpha, fit_intercept=fit_intercept)
+    start = plain.loss(np.zeros_like(theta))
+    rounding = 32 * np.finfo(float).eps * plain.loss(theta)
+    assert plain.decrement(theta) <= max(tol**2 * start, rounding)
+    assert_allclose(history["loss"][-1], plain.loss(theta), rtol=1e-10)
+    assert_allclose(history["loss"][0], start, rtol=1e-12)
+
+
+# The optimum
+
+
+@each_metric
+@each_kind
+@each_alpha
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_every_metric_reaches_the_optimum(
+    metric, name, alpha, weighted, is_sparse, fit_intercept, force
+):
+    used = force(metric)
+    X, y, weight = table(name, weighted=weighted)
+    if is_sparse:
+        X = X * (np.random.default_rng(1).uniform(size=X.shape) < 0.5)
+    args = (sparse.csr_matrix(X) if is_sparse else X, y, weight, alpha)
+    theta, reason, _ = fit(objective_of(name, *args, fit_intercept=fit_intercept), tol=1e-9)
+    assert METRICS[metric] in used
+    assert reason is StopReason.DECREMENT
+    plain = Plain(KINDS[name], X, y, weight, alpha, fit_intercept=fit_intercept)
+    best = optimum(plain, theta.shape)
+    if name == "softmax" and alpha == 0.0:  # equal up to a constant for all classes
+        best -= best.mean(axis=1, keepdims=True)
+        theta = theta - theta.mean(axis=1, keepdims=True)
+    elif name == "softmax":
+        best[-1] -= best[-1].mean()
+        theta[-1] -= theta[-1].mean()
+    # The rounding of the loss, eps, leaves sqrt(eps / curvature) of theta, and with a penalty the
+    # smallest curvature, that along the gauge, is alpha.
+    assert_allclose(theta, best, atol=1e-6 if alpha == 0.0 else 5e-6)
+    assert plain.loss(theta) - plain.loss(best) <= 1e-14
+    if not fit_intercept:
+        assert np.all(theta[-1] == 0.0)
+
+
+@each_metric
+@each_kind
+@each_alpha
+def test_the_history_descends_and_counts(metric, name, alpha, force):
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    _, _, history = fit(objective_of(name, X, y, weight, alpha))
+    assert np.all(np.diff(history["loss"]) <= 1e-14)
+    assert list(history["iteration"]) == list(range(len(history)))
+    assert np.isnan(history["update_norm"][0])
+
+
+@each_metric
+def test_max_iter_is_kept(metric, force):
+    force(metric)
+    X, y, _ = table("sigmoid")
+    _, reason, history = fit(objective_of("sigmoid", X, y), max_iter=1, tol=0)
+    assert reason is StopReason.MAX_ITER
+    assert len(history) == 2
+
+
+@each_metric
+@each_kind
+def test_it_stays_where_the_gradient_is_zero(metric, name, force):
+    """Every row with each label once: the start is the optimum, to the last bit."""
+    force(metric)
+    K = max(2, KINDS[name].n_outputs)
+    rows = np.tile(np.eye(4), (200, 1))
+    X = np.repeat(rows, K, axis=0)
+    y = np.tile(np.arange(K), len(rows))[:, None]
+    theta, reason, history = fit(objective_of(name, X, y + 0.0 if K == 2 else y))
+    assert reason is StopReason.DECREMENT
+    assert_allclose(theta, 0.0, atol=1e-12)
+    assert_allclose(history["loss"][-1], np.log(K), rtol=1e-12)
+
+
+# The certificate
+
+
+@each_metric
+@each_kind
+@each_alpha
+@pytest.mark.parametrize("tol", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("correlation", [0.0, 0.99, 1 - 1e-6])
+def test_the_decrement_at_the_end_is_within_the_tolerance(
+    metric, name, alpha, tol, correlation, force
+):
+    """Correlated columns are where a diagonal or a sample says little about the Hessian."""
+    force(metric)
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((3000, 1)) * np.sqrt(correlation) + rng.standard_normal(
+        (3000, 5)
+    ) * np.sqrt(1 - correlation)
+    X[:, 2] *= 1e-3
+    _, y, weight = table(name, X=X, weighted=True)
+    theta, reason, history = fit(objective_of(name, X, y, weight, alpha), tol=tol)
+    assert reason is StopReason.DECREMENT
+    assert_certified(name, theta, history, X, y, weight, alpha, tol=tol)
+
+
+@each_metric
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_the_certificate_holds_in_a_trend_of_many_columns(metric, tol, force):
+    """Cumulative columns: conjugate gradients have the small residual long before the step."""
+    force(metric)
+    rng = np.random.default_rng(3)
+    X = (rng.uniform(size=(4000, 1)) > np.linspace(0.02, 0.98, 40)) + 0.0
+    y = (rng.uniform(size=(4000, 1)) < expit(2 * np.sin(6 * X.mean(axis=1, keepdims=True)))) + 0.0
+    theta, reason, history = fit(objective_of("sigmoid", X, y), tol=tol)
+    assert reason is StopReason.DECREMENT
+    assert_certified("sigmoid", theta, history, X, y, tol=tol)
+
+
+def heavy_rows(n_rows=6000):
+    """Three rows with nearly all the weight, and a column that is zero there."""
+    X, y, _ = table("sigmoid", n_rows, 3, seed=4)
+    weight = np.ones(n_rows)
+    heavy = [17, 2222, 5333]
+    weight[heavy] = 1e6
+    X[heavy, 2] = 0.0
+    y[heavy, 0] = [0.0, 1.0, 1.0]
+    return X, y, weight
+
+
+def rare_levels(n_rows=8000, n_levels=60):
+    """So many rare levels that the rows that have one are more than the sample."""
+    rng = np.random.default_rng(5)
+    levels = np.minimum(np.arange(n_rows) // 30, n_levels)  # the last one is all the rest
+    X = np.column_stack([np.eye(n_levels + 1)[levels][:, :-1], rng.standard_normal(n_rows)])
+    y = (rng.uniform(size=(n_rows, 1)) < expit(X[:, -1:])) + 0.0
+    for rows in rng.choice(n_rows, (8, 4), replace=False):
+        X = np.column_stack([X, np.isin(np.arange(n_rows), rows)])
+        y[rows, 0] = [0.0, 1.0, 1.0, 0.0]
+    return X, y, None
+
+
+def tail_rows(n_rows=2039):
+    """A column that is not zero in the last rows only."""
+    X, y, _ = table("sigmoid", n_rows, 3, seed=6)
+    X[:-30, 2] = 0.0
+    return X, y, None
+
+
+TABLES = {
+    "plain": lambda: table("sigmoid", seed=7),
+    "weighted": lambda: table("sigmoid", weighted=True, seed=7),
+    "softmax": lambda: table("softmax", weighted=True, seed=7),
+    "heavy rows": heavy_rows,
+    "rare levels": rare_levels,
+    "tail rows": tail_rows,
+}
+
+
+@each_alpha
+@pytest.mark.parametrize("data", TABLES)
+def test_the_bound_of_a_sample_is_never_below_the_true_decrement(data, alpha, force):
+    force("sampled")
+    X, y, weight = TABLES[data]()
+    name = "softmax" if data == "softmax" else "sigmoid"
+    objective = objective_of(name, X, y, weight, alpha)
+    plain = Plain(KINDS[name], X, y, weight, alpha)
+    rng, too_low = np.random.default_rng(8), []
+    for scale in (0.0, 0.1, 1.0):
+        theta = scale * rng.standard_normal((objective.shape[0], 1, objective.shape[1]))
+        metric = SampledMetric.of(objective)
+        metric.descend_samples(theta)
+        # `certifies` claims a bound: asked for a little less than the truth it must refuse.
+        gradient, true = objective.value_and_gradient(theta)[1], plain.decrement(theta[:, 0])
+        if metric.certifies(theta, gradient, true * (1 - 1e-6)):
+            too_low.append((scale, "the gradient"))
+        # The same along coordinates: near the optimum the gradient may come to point anywhere.
+        inverse = np.linalg.pinv(plain.hessian(theta[:, 0]), rcond=1e-13, hermitian=True)
+        for j in range(theta.size)[-9:] if name == "sigmoid" else ():
+            unit = np.zeros_like(theta)
+            unit.flat[j] = 1.0
+            if metric.certifies(theta, unit, 0.5 * inverse[j, j] * (1 - 1e-6)):
+                too_low.append((scale, j))
+    assert too_low == []
+
+
+@pytest.mark.parametrize("data", TABLES)
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_the_certificate_of_a_sample_holds_on_awkward_tables(data, tol, force):
+    force("sampled")
+    X, y, weight = TABLES[data]()
+    name = "softmax" if data == "softmax" else "sigmoid"
+    theta, reason, history = fit(objective_of(name, X, y, weight), tol=tol)
+    assert reason is StopReason.DECREMENT
+    assert_certified(name, theta, history, X, y, weight, tol=tol)
+
+
+# Awkward columns
+
+
+@each_metric
+def test_a_rare_level_gets_its_own_coefficient(metric, force):
+    """Three ones in 30,000 rows: a sample of the rows may not see one."""
+    force(metric)
+    X, y, _ = table("sigmoid", 30_000, 2)
+    rare = np.array([11, 12_345, 29_999])
+    X = np.column_stack([X, np.isin(np.arange(30_000), rare)])
+    y[rare, 0] = [1.0, 0.0, 1.0]
+    for design in (X, sparse.csr_matrix(X)):
+        theta, reason, history = fit(objective_of("sigmoid", design, y), tol=1e-8)
+        assert reason is StopReason.DECREMENT
+        p = expit(np.column_stack([X[rare], np.ones(3)]) @ theta)
+        assert_allclose(p.sum(), 2.0, rtol=1e-4)  # the gradient of that coefficient
+        assert_certified("sigmoid", theta, history, X, y, tol=1e-8)
+
+
+@each_metric
+@each_kind
+@each_alpha
+@pytest.mark.parametrize("extra", ["constant", "zero", "duplicate", "sum"])
+def test_columns_that_add_nothing_change_no_prediction(metric, name, alpha, extra, force):
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    columns = {
+        "constant": np.full(len(X), 7.0),
+        "zero": np.zeros(len(X)),
+        "duplicate": X[:, 1],
+        "sum": X[:, 0] - 2 * X[:, 3],
+    }
+    wider = np.column_stack([X, columns[extra]])
+    theta, reason, _ = fit(objective_of(name, X, y, weight, alpha), tol=1e-9)
+    wide, wide_reason, history = fit(objective_of(name, wider, y, weight, alpha), tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    assert wide_reason is StopReason.DECREMENT
+    assert_certified(name, wide, history, wider, y, weight, alpha, tol=1e-6)
+    if alpha == 0.0 or extra in ("constant", "zero"):
+        narrow_z, wide_z = X @ theta[:-1] + theta[-1], wider @ wide[:-1] + wide[-1]
+        gauge = [
+            z - z.mean(axis=1, keepdims=name == "softmax") * (name == "softmax")
+            if name == "softmax"
+            else z
+            for z in (narrow_z, wide_z)
+        ]
+        assert_allclose(gauge[1], gauge[0], atol=1e-6)
+    if extra == "zero":
+        assert np.all(wide[-2] == 0.0)
+
+
+@each_metric
+@each_kind
+@pytest.mark.parametrize("scale", [1e-150, 1e-9, 1e9, 1e150])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_units_divide_the_coefficients(metric, name, scale, is_sparse, force):
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    units = np.array([scale, 1.0, 1 / scale, 1.0])
+    theta, _, _ = fit(objective_of(name, X, y, weight), tol=1e-9)
+    scaled = X * units
+    scaled = sparse.csr_matrix(scaled) if is_sparse else scaled
+    other, reason, _ = fit(objective_of(name, scaled, y, weight), tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    other[:-1] *= units[:, None]
+    assert_allclose(
+        other - other.mean(axis=1, keepdims=True) * (name == "softmax"),
+        theta - theta.mean(axis=1, keepdims=True) * (name == "softmax"),
+        atol=1e-6,
+    )
+
+
+@each_metric
+@each_kind
+def test_a_column_far_from_zero_is_a_column_near_it(metric, name, force):
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    X[:, 0] = np.round(X[:, 0] * 1024) / 1024
+    far = X + np.array([1e9, 0, 0, 0])
+    theta, _, _ = fit(objective_of(name, X, y, weight), tol=1e-9)
+    other, reason, _ = fit(objective_of(name, far, y, weight), tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    if name == "softmax":
+        theta, other = (t - t.mean(axis=1, keepdims=True) for t in (theta, other))
+    assert_allclose(other[:-1], theta[:-1], atol=1e-6)
+
+
+# Separable classes
+
+
+@each_metric
+@each_kind
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_separable_classes_stop_it(metric, name, unit, force):
+    force(metric)
+    X, _, _ = table(name)
+    y = np.digitize(X[:, 0], [0.0] if name == "sigmoid" else [-0.5, 0.8])[:, None]
+    y = y + 0.0 if name == "sigmoid" else y
+    theta, reason, history = fit(objective_of(name, X * unit, y))
+    assert reason is StopReason.SEPARABLE
+    z = np.column_stack([X * unit, np.ones(len(X))]) @ theta
+    predicted = z[:, 0] > 0 if name == "sigmoid" else np.argmax(z, axis=1)
+    assert np.all(predicted == y[:, 0])  # it has found a separating theta
+    assert history["loss"][-1] < history["loss"][0]
+
+
+@each_metric
+def test_with_a_penalty_separable_classes_have_an_optimum(metric, force):
+    force(metric)
+    X, _, _ = table("sigmoid")
+    y = (X[:, :1] > 0) + 0.0
+    theta, reason, history = fit(objective_of("sigmoid", X, y, alpha=1e-3))
+    assert reason is StopReason.DECREMENT
+    assert_certified("sigmoid", theta, history, X, y, alpha=1e-3, tol=1e-6)
