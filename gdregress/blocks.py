@@ -138,7 +138,10 @@ class RowBlocks:
         counts = np.zeros(self.n_features)
         for begin in range(0, len(rows), self.block_rows):
             X = self.X[rows[begin : begin + self.block_rows]]
-            counts += X.getnnz(axis=0) if self.is_sparse else np.count_nonzero(X, axis=0)
+            if self.is_sparse:
+                counts += np.bincount(X.indices, minlength=self.n_features)
+            else:
+                counts += np.count_nonzero(X, axis=0)
         rare = np.flatnonzero(counts < _RARE)
         if not len(rare):
             return rows, probability
@@ -162,7 +165,7 @@ class RowBlocks:
         """Which rows of the block that begins there have an entry in one of the columns."""
         X = self.X[begin : begin + self.block_rows][:, columns]
         if self.is_sparse:
-            return X.getnnz(axis=1) > 0
+            return np.diff(X.indptr) > 0
         return (X != 0).any(axis=1)
 
     def subset(self, rows, factor):
