@@ -12,7 +12,7 @@ from gdregress import kernels
 from gdregress.blocks import RowBlocks
 from gdregress.frame import Frame
 
-N_ROWS, N_FEATURES = 13, 4
+N_ROWS, N_FEATURES = 7, 4
 
 
 def raw(values):
@@ -90,15 +90,16 @@ def weights(weighted):
 
 
 def reduced(kernel, X, y, sample_weight, *args):
-    """Reductions over blocks of one row, of five, of all; the same bits for 1 and 2 workers."""
-    for block_rows in (1, 5, N_ROWS):
+    """Reductions over blocks of one row, of three, of all; the same bits for 1 and 2 workers."""
+    for block_rows in (1, 3, N_ROWS):
         blocks = RowBlocks(X, y, sample_weight, workers=1)
         blocks.block_rows = block_rows
         found = blocks.reduce(kernel, *args)
-        blocks.workers = 2
-        again = blocks.reduce(kernel, *args)
-        for one, two in zip(as_tuple(found), as_tuple(again), strict=True):
-            assert_array_equal(one, two)
+        if block_rows < N_ROWS:
+            blocks.workers = 2
+            again = blocks.reduce(kernel, *args)
+            for one, two in zip(as_tuple(found), as_tuple(again), strict=True):
+                assert_array_equal(one, two)
         yield found
 
 
@@ -139,7 +140,8 @@ def test_loss_and_gradient(layout, weighted, frame_name, name, n_models, tmp_pat
     assert_reduces_to((value, gradient), kernel, X, y, weight, theta)
 
 
-@each_layout_and_frame
+@pytest.mark.parametrize("layout", ["C", "CSR"])
+@pytest.mark.parametrize("frame_name", ["identity", "scaled"])
 @each_weighting
 @each_kind
 def test_at_zero(layout, weighted, frame_name, name, tmp_path):
