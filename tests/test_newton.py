@@ -187,8 +187,8 @@ def test_it_stays_where_the_gradient_is_zero(metric, name, force):
 @each_metric
 @each_kind
 @each_alpha
-@pytest.mark.parametrize("tol", [1e-2, 1e-4, 1e-6])
-@pytest.mark.parametrize("correlation", [0.0, 0.99, 1 - 1e-6])
+@pytest.mark.parametrize("tol", [1e-2, 1e-6])
+@pytest.mark.parametrize("correlation", [0.0, 1 - 1e-6])
 def test_the_decrement_at_the_end_is_within_the_tolerance(
     metric, name, alpha, tol, correlation, force
 ):
