@@ -293,8 +293,8 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         target, weight = self._encode_validation(y_val, sample_weight_val)
         if target.shape[1] != n_columns:
             raise ValueError(
-                f"'y_val' of {type(self).__name__}.fit must have as many targets as y, {n_columns}; "
-                f"got {target.shape[1]}."
+                f"'y_val' of {type(self).__name__}.fit must have as many targets as y, "
+                f"{n_columns}; got {target.shape[1]}."
             )
         return self._objective(X_val, target, weight, workers, penalty=ElasticNet())
 
@@ -312,11 +312,14 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         )
         if weight is not None and not (train_weight.any() and held_out_weight.any()):
             raise ValueError(
-                f"'validation_fraction'={self.validation_fraction!r} of {type(self).__name__} left a "
-                f"part of the rows with weights that are all zero; use another random_state."
+                f"'validation_fraction'={self.validation_fraction!r} of {type(self).__name__} left "
+                f"a part of the rows with weights that are all zero; use another random_state."
             )
+        X_held_out = X[held_out]
+        # A bad value there would spoil the validation loss, and no step would notice it.
+        assert_all_finite(X_held_out, estimator_name=type(self).__name__, input_name="X")
         validation = self._objective(
-            X[held_out], target[held_out], held_out_weight, workers, penalty=ElasticNet()
+            X_held_out, target[held_out], held_out_weight, workers, penalty=ElasticNet()
         )
         return X[train], target[train], train_weight, validation
 
@@ -401,8 +404,8 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             if settings.batch_size is None:
                 limit = rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
             text = (
-                f"{name} with solver='{self.solver_}' and learning_rate={state.rate:.6g} diverged after "
-                f"{state.iteration} iterations: the loss rose from {state.start_loss:.6g} to "
+                f"{name} with solver='{self.solver_}' and learning_rate={state.rate:.6g} diverged "
+                f"after {state.iteration} iterations: the loss rose from {state.start_loss:.6g} to "
                 f"{state.last_loss:.6g}. The best iterate was kept. Lower learning_rate"
             )
             if limit is not None:
@@ -414,9 +417,9 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         elif reason is StopReason.UPDATE and not self.converged_:
             warnings.warn(
                 f"{name} stopped because the update became small ({state.update_norm:.3g} < tol="
-                f"{settings.tol:.3g}) while the gradient is not: a coordinate step could still lower "
-                f"the loss by {state.gradient_check:.3g} of where it began. That is a small step, not "
-                f"an optimum: raise learning_rate or lower tol.",
+                f"{settings.tol:.3g}) while the gradient is not: a coordinate step could still "
+                f"lower the loss by {state.gradient_check:.3g} of where it began. That is a small "
+                f"step, not an optimum: raise learning_rate or lower tol.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -432,9 +435,9 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             )
             warnings.warn(
                 f"{name} with solver='{self.solver_}' stopped at {limit} before it converged: a "
-                f"coordinate step could still lower the loss by {state.gradient_check:.3g} of where "
-                f"it began (tol={settings.tol:.3g}). Increase max_iter, standardise the features, or "
-                f"use solver='{self._exact_solvers[0]}'.",
+                f"coordinate step could still lower the loss by {state.gradient_check:.3g} of "
+                f"where it began (tol={settings.tol:.3g}). Increase max_iter, standardise the "
+                f"features, or use solver='{self._exact_solvers[0]}'.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -520,8 +523,8 @@ def _without_batches_of_everything(estimator, plan, objective):
         return plan
     if batch_size > n_samples:
         warnings.warn(
-            f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the {n_samples} rows; "
-            f"every batch is the full batch.",
+            f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the {n_samples} "
+            f"rows; every batch is the full batch.",
             UserWarning,
             stacklevel=4,
         )

@@ -292,7 +292,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             bad = {k: v for k, v in self.class_weight.items() if not (np.isfinite(v) and v >= 0)}
             if bad:
                 raise ValueError(
-                    f"'class_weight' of {type(self).__name__} must hold finite weights >= 0; got {bad!r}."
+                    f"'class_weight' of {type(self).__name__} must hold finite weights >= 0; "
+                    f"got {bad!r}."
                 )
         elif not (isinstance(self.class_weight, str) and self.class_weight == "balanced"):
             raise ValueError(
@@ -344,9 +345,9 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             self._warn_separable("the fit stopped where it saw that", separating)
         if reason is StopReason.MAX_ITER and settings.tol > 0:
             warnings.warn(
-                f"{type(self).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
-                f"before its decrement fell to tol^2 of the loss at the start; increase max_iter, or "
-                f"set alpha > 0.",
+                f"{type(self).__name__} with solver='newton' stopped at "
+                f"max_iter={settings.max_iter} before its decrement fell to tol^2 of the loss at "
+                f"the start; increase max_iter, or set alpha > 0.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

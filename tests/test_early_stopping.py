@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import DESCENT_CASES, descent_case, to_theta
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -226,3 +227,16 @@ def test_too_few_rows_to_hold_some_out():
         ValueError, match=r"validation_fraction|test_size|train_size|least populated"
     ):
         LogisticRegression(early_stopping=True).fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_a_bad_value_among_the_rows_held_out_is_found(value, make):
+    case = descent_case("sigmoid")
+    for row in range(0, len(case.X), 40):
+        X = case.X.copy()
+        X[row, 1] = value
+        model = LogisticRegression(early_stopping=True, max_iter=3, tol=0, random_state=0)
+        with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+            model.fit(make(X), case.y)
+        assert not hasattr(model, "coef_")

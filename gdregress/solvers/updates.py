@@ -227,7 +227,7 @@ class Adagrad(UpdateRule):
     """``G <- G + g^2``, ``theta <- theta - eta g / (sqrt(G) + epsilon)``, elementwise.
 
     Duchi, Hazan & Singer (2011), "Adaptive subgradient methods", the diagonal variant. The
-    learning rate is in units of theta; ``"auto"`` is 0.1.
+    learning rate is in units of theta; ``"auto"`` is 0.01.
 
     Parameters
     ----------
@@ -241,10 +241,10 @@ class Adagrad(UpdateRule):
     >>> from gdregress import LinearRegression
     >>> model = LinearRegression(solver=Adagrad(), max_iter=1, tol=0)
     >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)
-    array([0.1])
+    array([0.01])
     """
 
-    default_learning_rate = 0.1
+    default_learning_rate = 0.01
 
     def __init__(self, epsilon=1e-10, *, average=False):
         self.epsilon = epsilon
