@@ -128,45 +128,44 @@ class RowBlocks:
     def sample_rows(self, n_rows):
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
 
-        One row of each of `n_rows` equal runs, with a fixed seed: "exact" is reproducible. Columns
-        with few entries other than zero in the sample are rare: all rows that have them are taken.
+        One row of each of `n_rows` runs of equal length, with a fixed seed: "exact" is
+        reproducible. Columns with few entries other than zero in the sample are rare: the first
+        rows that have them are taken too, with certainty.
         """
-        run = self.n_samples // n_rows
-        draw = np.random.default_rng(0).integers(0, run, size=self.n_samples // run)
-        rows = np.arange(len(draw)) * run + draw
-        probability = np.full(len(rows), 1.0 / run)
-        counts = np.zeros(self.n_features)
-        for begin in range(0, len(rows), self.block_rows):
+        edges = np.arange(n_rows + 1) * self.n_samples // n_rows
+        length = np.diff(edges)
+        rows = edges[:-1] + (np.random.default_rng(0).random(n_rows) * length).astype(np.intp)
+        probability = 1.0 / length
+        counts = np.zeros(self.n_features, dtype=np.int64)
+        for begin in range(0, n_rows, self.block_rows):
             X = self.X[rows[begin : begin + self.block_rows]]
             if self.is_sparse:
                 counts += np.bincount(X.indices, minlength=self.n_features)
             else:
                 counts += np.count_nonzero(X, axis=0)
-        rare = np.flatnonzero(counts < _RARE)
+        rare = np.flatnonzero(counts < min(_RARE, n_rows // 2))
         if not len(rare):
             return rows, probability
-        extra = np.flatnonzero(
-            np.concatenate([self._has_entries(begin, rare) for begin in self._block_starts()])
-        )
-        if len(extra) > n_rows:  # rare in the sample only
-            return rows, probability
-        certain = np.zeros(self.n_samples, dtype=bool)
-        certain[extra] = True
-        kept = ~certain[rows]
-        rows = np.concatenate([rows[kept], extra])
-        probability = np.concatenate([probability[kept], np.ones(len(extra))])
+        certain = self._first_rows(rare)
+        kept = ~np.isin(rows, certain)
+        rows = np.concatenate([rows[kept], certain])
+        probability = np.concatenate([probability[kept], np.ones(len(certain))])
         order = np.argsort(rows, kind="stable")
         return rows[order], probability[order]
 
-    def _block_starts(self):
-        return range(0, self.n_samples, self.block_rows)
-
-    def _has_entries(self, begin, columns):
-        """Which rows of the block that begins there have an entry in one of the columns."""
-        X = self.X[begin : begin + self.block_rows][:, columns]
-        if self.is_sparse:
-            return np.diff(X.indptr) > 0
-        return (X != 0).any(axis=1)
+    def _first_rows(self, columns):
+        """The first rows that have an entry other than zero in one of the columns."""
+        seen = np.zeros(len(columns), dtype=np.int64)
+        found = []
+        for begin in range(0, self.n_samples, self.block_rows):
+            X = self.X[begin : begin + self.block_rows][:, columns]
+            entries = (X.toarray() if self.is_sparse else X) != 0
+            wanted = entries & (np.cumsum(entries, axis=0) + seen <= _RARE)
+            found.append(begin + np.flatnonzero(wanted.any(axis=1)))
+            seen += entries.sum(axis=0)
+            if seen.min() >= _RARE:
+                break
+        return np.concatenate(found)
 
     def subset(self, rows, factor):
         """The blocks of some rows, copied, their weights times `factor` (None for ones)."""

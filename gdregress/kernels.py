@@ -373,11 +373,15 @@ def _triangle(rows):
 
 
 class ColumnSquares(_Sum):
-    """``sum_i s_i x_ij^2`` of every column, the column of ones last, and nothing else."""
+    """``sum_i s_i x~_ij^2`` of every column, the column of ones last, and nothing else."""
+
+    def __init__(self, frame):
+        self.frame = frame
 
     def __call__(self, block):
-        weight = np.ones(block.X.shape[0]) if block.sample_weight is None else block.sample_weight
-        squares = block.X.power(2) if sparse.issparse(block.X) else block.X * block.X
+        X = self.frame.rows(block.X)
+        weight = np.ones(X.shape[0]) if block.sample_weight is None else block.sample_weight
+        squares = X.power(2) if sparse.issparse(X) else X * X
         return np.append(_product(squares.T, weight[:, None])[:, 0], weight.sum())
 
 
@@ -427,11 +431,11 @@ class Margin:
 class LargestRow:
     """``max_i s_i |[x_i 1]|^2``: the smoothness of the worst single row."""
 
-    def __init__(self, fit_intercept):
-        self.fit_intercept = fit_intercept
+    def __init__(self, frame, fit_intercept):
+        self.frame, self.fit_intercept = frame, fit_intercept
 
     def __call__(self, block):
-        X = block.X
+        X = self.frame.rows(block.X)
         norms = (
             np.asarray(X.power(2).sum(axis=1)).ravel()
             if sparse.issparse(X)

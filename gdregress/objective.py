@@ -186,7 +186,7 @@ class BlockObjective:
         if "gram" in self.__dict__ and self.gram is not None:
             squares = np.diag(self.gram).copy()
         else:
-            squares = self.blocks.reduce(kernels.ColumnSquares()) / self.total_weight
+            squares = self.blocks.reduce(kernels.ColumnSquares(self.frame)) / self.total_weight
         occupied = squares > 0.0
         if not occupied[:-1].all():
             low, high = self.blocks.reduce(kernels.ColumnRange())
@@ -236,7 +236,7 @@ class BlockObjective:
 
         ``L_i = c (m s_i / S) |[x_i 1]|^2 + alpha (1 - l1_ratio)``.
         """
-        largest = self.blocks.reduce(kernels.LargestRow(self.fit_intercept))[0]
+        largest = self.blocks.reduce(kernels.LargestRow(self.frame, self.fit_intercept))[0]
         weight = self.blocks.n_samples / self.total_weight
         return self.loss.curvature_bound * weight * float(largest) + self.penalty.l2
 
@@ -254,15 +254,16 @@ class BlockObjective:
         return (full + (m - b) * self.row_smoothness) / (b * (m - 1))
 
     def sampled(self, n_rows):
-        """The objective on a sample of about `n_rows` rows, and the smallest probability of a row.
+        """The objective on a sample of about `n_rows` rows, and a share c of all that it is.
 
-        One row of each run of ``n_samples / n_rows`` is drawn, with a fixed seed. Rows in which a
-        column is not zero that hardly shows in the sample (a rare level) are all taken. Weights
-        are divided by the probabilities: the sample is an unbiased likeness of all rows.
+        See :meth:`~gdregress.blocks.RowBlocks.sample_rows`. Weights are divided by the
+        probabilities of the rows, which makes the sample an unbiased likeness; the Hessian of all
+        rows is at least c times that of the sample.
         """
-        blocks = self.blocks
-        rows, probability = blocks.sample_rows(n_rows)
-        return self._on_rows(blocks.subset(rows, 1.0 / probability)), float(probability.min())
+        rows, probability = self.blocks.sample_rows(n_rows)
+        sample = self._on_rows(self.blocks.subset(rows, 1.0 / probability))
+        weight = sample.total_weight / self.total_weight
+        return sample, min(1.0, float(probability.min()) * weight)
 
     def thinned(self, factor):
         """The objective on every `factor`-th row."""

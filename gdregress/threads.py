@@ -21,12 +21,16 @@ class _BlasGuard:
     Two overlapping ``threadpool_limits`` in concurrent fits would restore each other's limit
     and leave the process at one thread; building a limiter costs up to milliseconds, setting
     the number on a cached controller microseconds.
+
+    threadpoolctl lets only one thread at a time control OpenBLAS, and ignores the others. The
+    last to leave takes that control over, and gives it back.
     """
 
     def __init__(self):
         self._lock = threading.Lock()
         self._libraries = None
         self._saved = []
+        self._is_set = False
         self._entered = 0
         self._workers = 1
 
@@ -37,9 +41,14 @@ class _BlasGuard:
                     controller = ThreadpoolController().select(user_api="blas")
                     self._libraries = controller.lib_controllers
                 self._saved = [library.num_threads for library in self._libraries]
-                self._workers = max(1, min(self._saved, default=os.cpu_count() or 1))
-                for library in self._libraries:
-                    library.set_num_threads(1)
+                self._workers = max(1, min(self._saved or [os.cpu_count() or 1]))
+                self._is_set = any(n_threads != 1 for n_threads in self._saved)
+                if self._is_set:
+                    for library in self._libraries:
+                        library.set_num_threads(1)
+                    if any(library.num_threads != 1 for library in self._libraries):
+                        # Another thread holds a limit of its own: it stays, and is enough.
+                        self._is_set, self._workers = False, 1
             self._entered += 1
             # Concurrent fits share the threads: more workers would only wait for each other.
             return max(1, self._workers // self._entered)
@@ -47,9 +56,20 @@ class _BlasGuard:
     def leave(self):
         with self._lock:
             self._entered -= 1
-            if self._entered == 0:
-                for library, n_threads in zip(self._libraries, self._saved, strict=True):
-                    library.set_num_threads(n_threads)
+            if self._entered == 0 and self._is_set:
+                self.restore()
+
+    def restore(self):
+        """Put the number of threads back as it was, from whichever thread this is."""
+        self._release_control()
+        for library, n_threads in zip(self._libraries, self._saved, strict=True):
+            library.set_num_threads(n_threads)
+        self._release_control()
+
+    def _release_control(self):
+        for library in self._libraries:
+            if hasattr(library, "clear_controlling_thread"):  # threadpoolctl >= 3.8
+                library.clear_controlling_thread(force=True)
 
 
 _guard = _BlasGuard()
@@ -57,7 +77,7 @@ _pool = None
 _pool_lock = threading.Lock()
 
 
-class single_threaded_blas:  # noqa: N801
+class single_threaded_blas:
     """Hold BLAS at one thread; entering gives the number of workers that the caller may use."""
 
     def __enter__(self):
@@ -79,11 +99,10 @@ def _executor():
 def _reset_after_fork():
     """A forked child has the parent's locks and none of its threads: begin anew."""
     global _pool, _pool_lock, _guard
-    held, inherited = _guard._entered, _guard
+    inherited = _guard
     _pool, _pool_lock, _guard = None, threading.Lock(), _BlasGuard()
-    if held:  # forked in the middle of another thread's fit: undo its limit in the child
-        for library, n_threads in zip(inherited._libraries, inherited._saved, strict=True):
-            library.set_num_threads(n_threads)
+    if inherited._entered and inherited._is_set:
+        inherited.restore()  # forked in the middle of another thread's fit: undo its limit here
 
 
 if hasattr(os, "register_at_fork"):

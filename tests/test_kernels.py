@@ -261,12 +261,12 @@ def test_squares_and_ranges_of_columns_and_the_largest_row(layout, weighted, tmp
     weight = weights(weighted)
     s = np.ones(N_ROWS) if weight is None else weight
     squares = np.append(s @ plain_X**2, s.sum())
-    assert_reduces_to(squares, kernels.ColumnSquares(), X, None, weight)
+    assert_reduces_to(squares, kernels.ColumnSquares(Frame.identity(X.shape[1])), X, None, weight)
     limits = np.vstack([plain_X.min(axis=0), plain_X.max(axis=0)])
     assert_reduces_to(limits, kernels.ColumnRange(), X, None, weight)
     for fit_intercept in (True, False):
         largest = np.max(s * (np.sum(plain_X**2, axis=1) + fit_intercept), keepdims=True)
-        assert_reduces_to(largest, kernels.LargestRow(fit_intercept), X, None, weight)
+        assert_reduces_to(largest, kernels.LargestRow(Frame.identity(X.shape[1]), fit_intercept), X, None, weight)
 
 
 @pytest.mark.parametrize("layout", ["CSR", "CSR float32", "CSR int8"])
@@ -337,8 +337,8 @@ def test_arguments_are_left_alone():
         (kernels.CurvedProduct(kind.loss, frame), np.abs(weight[:, None] + np.zeros(3)), (theta,)),
         (kernels.Moments(frame, np.zeros(1)), y, ()),
         (kernels.RFactor(frame, np.zeros(1)), y, ()),
-        (kernels.ColumnSquares(), y, ()),
+        (kernels.ColumnSquares(frame), y, ()),
         (kernels.ColumnRange(), y, ()),
-        (kernels.LargestRow(True), y, ()),
+        (kernels.LargestRow(frame, True), y, ()),
     ]:
         list(reduced(kernel, X, target, weight, *args))

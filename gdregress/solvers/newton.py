@@ -13,6 +13,7 @@ metric of the last sample (:class:`SampledMetric`). What stops them is a bound, 
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -30,7 +31,9 @@ _SUSPICIOUS_RCOND = 1e-13
 # More parameters than this: the Hessian is applied, not factored.
 _MAX_FACTORED_PARAMETERS = 2500
 _MAX_SAMPLE_BYTES = 24 * 2**20
-_MAX_KRYLOV_STEPS = 500
+_MAX_KRYLOV_STEPS = 1000
+# Conjugate gradients have settled when this many steps add next to nothing.
+_DELAY = 10
 # A row that the last step moves by more than this in the linear predictor has not come to rest.
 _STILL_MOVING = 0.1
 # A loss below this share of the start's is worth a pass over X to see if the classes separate.
@@ -195,7 +198,7 @@ class FullMetric:
 
     def direction(self, theta, gradient, tolerance):
         """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``."""
-        factor, _ = _factor(self.framed, theta, self.singular)
+        factor = _factor(self.framed, theta, self.singular).factor
         direction = -factor.solve(gradient.ravel()).reshape(gradient.shape)
         return direction, -0.5 * float(np.vdot(gradient, direction))
 
@@ -208,8 +211,10 @@ class KrylovMetric:
 
     ``H d = -g`` is solved by conjugate gradients, preconditioned by the diagonal of H, until the
     residual r is a share of the gradient that shrinks with it (Nocedal & Wright 2006, algorithm
-    7.1); never a p x p matrix. ``1/2 g^T d`` estimates the decrement from below, ``1/2 r^T
-    diag(H)^-1 r`` what it may miss: near the tolerance both count.
+    7.1); never a p x p matrix. ``-1/2 g^T d`` approaches the decrement from below, by what each
+    step of the conjugate gradients adds: near the tolerance they go on until the last ten steps
+    together add next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate
+    gradient method").
     """
 
     is_sampled = False
@@ -224,38 +229,49 @@ class KrylovMetric:
         diagonal = hessian.diagonal()
         inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
         square = float(np.vdot(gradient, inverse * gradient))
+        if square == 0.0:
+            return np.zeros_like(gradient), 0.0
         self._first = square if self._first is None else self._first
         share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        direction, rest = _conjugate_gradients(
-            hessian.product, -gradient, inverse, max(share**2 * square, 0.2 * tolerance)
+        direction = _conjugate_gradients(
+            hessian.product, -gradient, inverse, share**2 * square, tolerance
         )
-        return direction, -0.5 * float(np.vdot(gradient, direction)) + 0.5 * rest
+        return direction, -0.5 * float(np.vdot(gradient, direction))
 
     def remember(self, change, gradient_change):
         """Nothing to remember: the next Hessian is exact."""
 
 
-def _conjugate_gradients(product, b, inverse, goal):
-    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the `inverse` diagonal; x and r^T P^-1 r.
+def _conjugate_gradients(product, b, inverse, goal, tolerance):
+    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the `inverse` diagonal.
 
+    Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
+    half of that is near the `tolerance`, the last ten additions have to be small beside it too.
     Hestenes & Stiefel (1952).
     """
     x, r = np.zeros_like(b), b
     z = inverse * r
     d, rz = z, float(np.vdot(r, z))
+    gained, last = 0.0, deque(maxlen=_DELAY)
     for _ in range(_MAX_KRYLOV_STEPS):
-        if rz <= goal:
+        near = 0.5 * gained <= 100.0 * tolerance
+        settled = len(last) == _DELAY and sum(last) <= 0.01 * min(gained, tolerance)
+        if rz <= goal and (settled or not near):
             break
         hd = product(d)
         curvature = float(np.vdot(d, hd))
-        if not curvature > 0.0:
-            break
+        if not curvature > 100.0 * _EPS * float(np.vdot(d, d / inverse)):
+            break  # H vanishes along d, to rounding: columns depend on each other
         step = rz / curvature
         x, r = x + step * d, r - step * hd
+        gained += step * rz
+        last.append(step * rz)
         z = inverse * r
         previous, rz = rz, float(np.vdot(r, z))
+        if rz == 0.0:
+            break
         d = z + (rz / previous) * d
-    return x, rz
+    return x
 
 
 def _metric(framed):
@@ -267,19 +283,21 @@ def _metric(framed):
 class SampledMetric:
     """The Hessian M of a sample of rows, corrected by what full gradients have shown.
 
-    Steps are those of :class:`QuasiNewton` in the metric of M. With s_i / pi_i as the weights of the sampled rows, pi_i the
-    probability with which row i was drawn, M is unbiased, and because every term of a Hessian is
-    positive semi-definite, the sampled terms are part of the whole:
+    Steps are those of :class:`QuasiNewton` in the metric of M. With s_i / pi_i as the weights of
+    the sampled rows, pi_i the probability with which row i was drawn, M is an unbiased likeness.
+    Every term of a Hessian is positive semi-definite and the sampled terms are part of the whole,
+    so that with S' the sum of the weights of the sample
 
-        H(theta) >= min(pi) M(theta),    so    1/2 g^T H^-1 g <= 1/2 g^T M^-1 g / min(pi).
+        H(theta) >= c M(theta),  c = min(1, min(pi) S' / S),    and
+        1/2 g^T H^-1 g <= 1/2 g^T M^-1 g / c.
 
     That bound, with the gradient of all rows and M at the same theta, certifies the optimum.
     """
 
     is_sampled = True
 
-    def __init__(self, framed, samples, probability):
-        self.framed, self.samples, self.probability = framed, samples, probability
+    def __init__(self, framed, samples, share):
+        self.framed, self.samples, self.share = framed, samples, share
         self.n_steps = 0
         self._steps = None
 
@@ -299,12 +317,12 @@ class SampledMetric:
             size = min(size, _MAX_SAMPLE_BYTES // (8 * n_features))
         if size > _MAX_SAMPLE_SHARE * n_samples or size < needed // 8:
             return None
-        largest, probability = framed.sampled(size)
+        largest, share = framed.sampled(size)
         samples = [largest]
         smallest = max(_MIN_SAMPLE, 5 * n_features * n_outputs)
         while samples[0].blocks.n_samples > _SAMPLE_GROWTH * smallest:
             samples.insert(0, samples[0].thinned(_SAMPLE_GROWTH))
-        return cls(framed, samples, probability)
+        return cls(framed, samples, share)
 
     def descend_samples(self, theta):
         """Descend on each sample in turn, from the smallest; theta of the last, and its Hessian.
@@ -312,14 +330,14 @@ class SampledMetric:
         The metric of a sample is the Hessian of the one before; that of the first its own at the
         start, which from theta = 0 costs no more than a Gram matrix.
         """
-        factor, _ = _factor(self.samples[0], theta, _SingularDirections(self.samples[0]))
+        factor = _factor(self.samples[0], theta, _SingularDirections(self.samples[0])).factor
         for sample in self.samples:
             singular = _SingularDirections(sample)
             # The optimum of a sample is about q / n from that of all rows: no use going on.
             close = 0.05 * theta.size / sample.blocks.n_samples
             for _ in range(_MAX_SAMPLE_ROUNDS):
                 theta, decrement, loss = _quasi_newton(sample, theta, factor, close)
-                factor, _ = _factor(sample, theta, singular)
+                factor = _factor(sample, theta, singular).factor
                 if decrement <= close * loss:
                     break
         self._steps = QuasiNewton(factor)
@@ -340,11 +358,14 @@ class SampledMetric:
             return False
         # M was taken elsewhere: only one at this theta bounds the Hessian at this theta.
         sample = self.samples[-1]
-        self._steps.factor, regular = _factor(sample, theta, _SingularDirections(sample))
-        return regular and self._bound(flat) <= tolerance
+        metric = _factor(sample, theta, _SingularDirections(sample))
+        self._steps.factor = metric.factor
+        # A column that the sample misses has no bound; one of zeros has no gradient either.
+        covered = metric.is_regular and not flat[metric.dead].any()
+        return covered and self._bound(flat) <= tolerance
 
     def _bound(self, gradient):
-        return 0.5 * float(gradient @ self._steps.factor.solve(gradient)) / self.probability
+        return 0.5 * float(gradient @ self._steps.factor.solve(gradient)) / self.share
 
 
 class QuasiNewton:
@@ -395,8 +416,16 @@ def _quasi_newton(sample, theta, factor, close):
     return theta, decrement, float(loss[0])
 
 
+class _Factored(NamedTuple):
+    """A factor of a Hessian, whether that was regular as it stood, and its columns of zeros."""
+
+    factor: ScaledCholesky
+    is_regular: bool
+    dead: np.ndarray
+
+
 def _factor(framed, theta, singular):
-    """A factor of the Hessian at theta, and whether it was regular as it stood."""
+    """The Hessian at theta, factored."""
     hessian = framed.hessian(theta)
     if not np.isfinite(hessian).all():
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
@@ -412,7 +441,7 @@ def _factor(framed, theta, singular):
         factor, regular = None, False
     if not regular:
         factor = singular.regularised(hessian, factor)
-    return factor, regular
+    return _Factored(factor, regular, dead)
 
 
 def _fix_gauge(hessian, framed):
