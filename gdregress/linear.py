@@ -105,9 +105,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         The rate that was used; NaN for exact fits.
     rank_ : int
         Rank of the centred design: singular values, of unit columns, above
-        ``max(m, p) eps sigma_1``. Of exact fits and of full-batch descent on moments.
+        ``max(m, p) eps sigma_1``. Of exact fits and of full-batch descent on moments. None where X
+        is sparse with more than 2,000 columns: the Krylov method used there does not reveal it.
     condition_number_ : float
-        2-norm condition number of that design; infinite where it is rank-deficient.
+        2-norm condition number of that design; infinite where it is rank-deficient, NaN where
+        its rank is None.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X had column names that are all strings.

@@ -7,7 +7,6 @@ In a frame of shifted, scaled and centred columns X~, with S the sum of the weig
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy import linalg
@@ -19,10 +18,13 @@ from .cholesky import ScaledCholesky
 __all__ = ["ExactSolution", "rank_and_condition", "solve_least_squares", "triangle_solve"]
 
 _EPS = np.finfo(np.float64).eps
-# The Gram matrix has the squared condition: up to here two refinement steps recover QR's accuracy.
-_MIN_RCOND = 1e-13
+# The Gram matrix has the squared condition: up to here refinement recovers the accuracy of QR.
+_MIN_RCOND = 1e-11
 # Below this squared condition the normal equations are as accurate as QR without refinement.
-_WELL_CONDITIONED = 5e-4
+_WELL_CONDITIONED = 1e-3
+# ... where the residuals are at least this share of y in squares: then the error of QR has the
+# squared condition too.
+_NOISY = 1e-2
 _MAX_REFINEMENTS = 3
 # More sparse columns than this: a Krylov method, never a dense p x p matrix.
 _MAX_SPARSE_COLUMNS = 2000
@@ -34,7 +36,7 @@ class ExactSolution:
 
     theta: np.ndarray
     solver: str
-    rank: int
+    rank: int | None  # None where it was not determined
     condition: float
     start: tuple  # loss and gradient (original columns) at zero, penalty included
     loss: float
@@ -121,7 +123,7 @@ def _refine(framed, moments, cholesky, hessian, theta):
     """
     # = |y~ - X~ w|^2 at the optimum without a penalty
     residual = moments.square - (moments.cross * theta[:-1, 0]).sum(axis=0)
-    noisy = (residual > 1e-4 * moments.square).all()
+    noisy = (residual > _NOISY * moments.square).all()
     if cholesky.rcond > _WELL_CONDITIONED and noisy:
         loss, gradient = _at(framed, moments, theta)
         return theta, loss, gradient
@@ -298,9 +300,14 @@ def _wide_ridge(centred, target, root_ridge):
 
 
 def _krylov(objective):
-    """Many sparse columns: LSMR on the centred, unit-column operator (Fong & Saunders 2011)."""
-    blocks = objective.blocks
-    X, total_weight = blocks.X, objective.total_weight
+    """Many sparse columns: LSMR on the centred operator (Fong & Saunders 2011).
+
+    First with unit columns, which sets the accuracy; then, without a penalty, once more in the
+    original units from those fitted values, which takes out what has no part in them: the
+    minimum norm. A Krylov method does not reveal the rank or the condition.
+    """
+    blocks, total_weight = objective.blocks, objective.total_weight
+    X = blocks.X.astype(np.float64, copy=False)
     weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
     mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(blocks.y.shape[1])
     if objective.fit_intercept:
@@ -308,11 +315,50 @@ def _krylov(objective):
     square = X.power(2).T @ weight - total_weight * mean_x**2
     if not np.all(np.isfinite(square)):
         raise FloatingPointError("The squares of X overflow float64; rescale its columns.")
-    unit = np.sqrt(np.where(square > 8.0 * _EPS * total_weight * mean_x**2, square, np.inf))
+    regular = square > 8.0 * _EPS * total_weight * mean_x**2  # the others are constant
+    unit = np.where(regular, np.sqrt(np.maximum(square, 0.0)), np.inf)
     root_weight = np.sqrt(weight)
-    ridge = np.sqrt(objective.penalty.l2 * total_weight) / unit
+    root_ridge = np.sqrt(objective.penalty.l2 * total_weight)
+    design = _centred_operator(X, root_weight, mean_x, unit, root_ridge)
+    targets = ((blocks.y - mean_y) * root_weight[:, None]).T
+    options = {"atol": 1e-15, "btol": 1e-15, "conlim": 0.0, "maxiter": 20 * X.shape[1]}
+
+    def solve(operator, target):
+        padded = np.zeros(operator.shape[0])
+        padded[: len(target)] = target
+        return lsmr(operator, padded, **options)[0]
+
+    coef = np.column_stack([solve(design, target) / unit for target in targets])
+    if root_ridge == 0.0:
+        largest = unit[regular].max(initial=0.0) or 1.0
+        plain = np.where(regular, largest, np.inf)
+        original = _centred_operator(X, root_weight, mean_x, plain, 0.0)
+        for k, column in enumerate(coef.T):
+            fitted = original.matvec(np.where(regular, column * largest, 0.0))
+            shortest = solve(original, fitted)
+            error = np.linalg.norm(original.matvec(shortest) - fitted)
+            if error <= 1e-12 * np.linalg.norm(fitted):
+                coef[:, k] = shortest / plain
+    theta = np.vstack([coef, mean_y - mean_x @ coef])[:, None, :]
+    loss, gradient = objective.value_and_gradient(theta)
+    start_loss, start_gradient = objective.value_and_gradient(np.zeros_like(theta))
+    return ExactSolution(
+        theta=theta,
+        solver="lstsq",
+        rank=None,
+        condition=np.nan,
+        start=(float(start_loss[0]), start_gradient),
+        loss=float(loss[0]),
+        gradient=gradient,
+        dependent=np.empty(0, dtype=int),
+    )
+
+
+def _centred_operator(X, root_weight, mean_x, unit, root_ridge):
+    """``diag(sqrt(s)) (X - 1 mean_x^T) diag(1 / unit)``, over ``root_ridge diag(1 / unit)``."""
     n_samples, n_features = X.shape
-    n_extra = n_features if np.any(ridge) else 0
+    ridge = root_ridge / unit
+    n_extra = n_features if root_ridge else 0
 
     def forward(v):
         w = v / unit
@@ -324,28 +370,8 @@ def _krylov(objective):
         out = (X.T @ top - mean_x * top.sum()) / unit
         return out + ridge * r[n_samples:] if n_extra else out
 
-    operator = LinearOperator(
-        (n_samples + n_extra, n_features), matvec=forward, rmatvec=backward, dtype=np.float64
-    )
-    target = (blocks.y - mean_y) * root_weight[:, None]
-    target = np.vstack([target, np.zeros((n_extra, target.shape[1]))])
-    solve = partial(lsmr, operator, atol=1e-14, btol=1e-14, conlim=0.0, maxiter=20 * n_features)
-    results = [solve(column) for column in target.T]
-    coef = np.column_stack([result[0] for result in results]) / unit[:, None]
-    theta = np.vstack([coef, mean_y - mean_x @ coef])[:, None, :]
-    loss, gradient = objective.value_and_gradient(theta)
-    zero = np.zeros_like(theta)
-    start = objective.value_and_gradient(zero)
-    return ExactSolution(
-        theta=theta,
-        solver="lstsq",
-        rank=min(n_samples - objective.fit_intercept, n_features),
-        condition=max(float(result[6]) for result in results),
-        start=(float(start[0][0]), start[1]),
-        loss=float(loss[0]),
-        gradient=gradient,
-        dependent=np.empty(0, dtype=int),
-    )
+    shape = (n_samples + n_extra, n_features)
+    return LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=np.float64)
 
 
 def _solution(statistics, *, theta, gradient, dependent=None, **found):
