@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._watch import Watch
 from .blocks import RowBlocks
 from .history import StopReason
-from .objective import BlockObjective, CentredMoments, QuadraticObjective
+from .moments import CentredMoments, QuadraticObjective
+from .objective import BlockObjective
 from .penalty import ElasticNet
 from .resume import Descent, automatic_rate
 from .solvers.descent import descend

@@ -7,7 +7,8 @@ import numpy as np
 from .blocks import RowBlocks
 from .frame import Frame
 from .kernels import RFactor
-from .objective import BlockObjective, CentredFactor, QuadraticObjective
+from .moments import CentredFactor, QuadraticObjective
+from .objective import BlockObjective
 from .solvers.exact import ExactSolution, triangle_solve
 
 __all__ = ["LeastSquaresStream"]

@@ -20,6 +20,7 @@ ORDER = [
     "kernels",
     "blocks",
     "objective",
+    "moments",
     "history",
     "solvers",
     "streams",

@@ -266,7 +266,9 @@ def test_squares_and_ranges_of_columns_and_the_largest_row(layout, weighted, tmp
     assert_reduces_to(limits, kernels.ColumnRange(), X, None, weight)
     for fit_intercept in (True, False):
         largest = np.max(s * (np.sum(plain_X**2, axis=1) + fit_intercept), keepdims=True)
-        assert_reduces_to(largest, kernels.LargestRow(Frame.identity(X.shape[1]), fit_intercept), X, None, weight)
+        assert_reduces_to(
+            largest, kernels.LargestRow(Frame.identity(X.shape[1]), fit_intercept), X, None, weight
+        )
 
 
 @pytest.mark.parametrize("layout", ["CSR", "CSR float32", "CSR int8"])

@@ -11,8 +11,9 @@ from gdregress.blocks import RowBlocks
 from gdregress.history import History, StopReason
 from gdregress.objective import BlockObjective
 from gdregress.penalty import ElasticNet
-from gdregress.solvers import newton as rooms
-from gdregress.solvers.newton import FullMetric, KrylovMetric, SampledMetric, newton
+from gdregress.solvers import metrics
+from gdregress.solvers.metrics import FullMetric, KrylovMetric, SampledMetric
+from gdregress.solvers.newton import newton
 
 METRICS = {"full": FullMetric, "Krylov": KrylovMetric, "sampled": SampledMetric}
 each_metric = pytest.mark.parametrize("metric", METRICS)
@@ -38,11 +39,11 @@ def force(monkeypatch):
         for kind in METRICS.values():
             watch(kind)
         if metric == "sampled":
-            monkeypatch.setattr(rooms, "_MIN_SAMPLE", 200)
+            monkeypatch.setattr(metrics, "_MIN_SAMPLE", 200)
         else:
-            monkeypatch.setattr(rooms, "_MAX_SAMPLE_SHARE", 0.0)
+            monkeypatch.setattr(metrics, "_MAX_SAMPLE_SHARE", 0.0)
             monkeypatch.setattr(
-                rooms, "_MAX_FACTORED_PARAMETERS", 0 if metric == "Krylov" else 10**9
+                metrics, "_MAX_FACTORED_PARAMETERS", 0 if metric == "Krylov" else 10**9
             )
         return used
 

@@ -9,7 +9,8 @@ from scipy import sparse
 from gdregress import objective as rooms
 from gdregress.blocks import RowBlocks
 from gdregress.frame import Frame
-from gdregress.objective import BlockObjective, CentredFactor, CentredMoments, QuadraticObjective
+from gdregress.moments import CentredFactor, CentredMoments, QuadraticObjective
+from gdregress.objective import BlockObjective
 from gdregress.penalty import ElasticNet
 
 N_ROWS, N_FEATURES = 60, 4

@@ -40,7 +40,9 @@ class ScaledCholesky:
         self.scaled /= self.unit[:, None]
         self._factor, failed = lapack.dpotrf(self.scaled)
         if failed:
-            raise linalg.LinAlgError(f"the leading minor of order {failed} is not positive definite")
+            raise linalg.LinAlgError(
+                f"the leading minor of order {failed} is not positive definite"
+            )
         norm = np.abs(self.scaled).sum(axis=0).max()
         self.rcond, _ = lapack.dpocon(self._factor, norm)
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from ..objective import CentredFactor, CentredMoments
+from ..moments import CentredFactor, CentredMoments
 from .cholesky import ScaledCholesky
 
 __all__ = ["ExactSolution", "rank_and_condition", "solve_least_squares", "triangle_solve"]
