@@ -3,31 +3,26 @@
 fit -> validate -> objective -> solver -> fitted attributes
 """
 
-import warnings
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgError
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
+from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._descending import DescentMixin, without_batches_of_everything
 from ._watch import Watch
 from .blocks import RowBlocks
-from .history import StopReason
-from .moments import CentredMoments, QuadraticObjective
 from .objective import BlockObjective
 from .penalty import ElasticNet
-from .resume import Descent, automatic_rate
-from .solvers.descent import descend
 from .threads import single_threaded_blas
 from .validation import (
     check_initial_theta,
+    check_last_theta,
     check_partial_fit,
     check_plan,
     check_sample_weight,
@@ -38,12 +33,10 @@ from .validation import (
 
 __all__ = ["BaseRegression"]
 
-# Least squares with up to this many columns descends on its moments, p x p.
-_MAX_MOMENT_COLUMNS = 2048
 _ACCEPT_SPARSE = "csr"
 
 
-class BaseRegression(CallbackSupportMixin, BaseEstimator):
+class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
     """Common part of the estimators; the parameters are documented there.
 
     A subclass names its exact solvers, turns y into targets, and solves exactly.
@@ -133,6 +126,7 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
             plan = check_plan(self, self._exact_solvers, asks_for_descent=asks_for_descent)
             check_validation_arguments(self, X_val, y_val, sample_weight_val)
             previous = None if has_start else self._descent_to_continue(plan)
+            last = self._last_theta(plan) if not has_start else None
             self._forget(but_features=previous is not None)
             user_y = y
             X, y = self._validate_rows(X, y, reset=previous is None)
@@ -156,11 +150,12 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                     X, target, weight, validation = self._split(X, target, weight, seed, workers)
                 objective = self._objective(X, target, weight, workers)
                 start = check_initial_theta(self, shape, coef_init, intercept_init)
+                start = start if last is None else check_last_theta(self, last, start.shape)
                 if plan.exact is not None:
                     watch = Watch.of(self, plan, X, user_y, sample_weight)
                     self._fit_exact(objective, plan, start, validation, watch, asks_for_descent)
                 else:
-                    plan = _without_batches_of_everything(self, plan, objective)
+                    plan = without_batches_of_everything(self, plan, objective)
                     descent = self._begin_fit(plan, previous, start, n_samples, seed)
                     # Setting up a callback may need the descent: a checkpoint stores it.
                     watch = Watch.of(self, plan, X, user_y, sample_weight)
@@ -195,67 +190,11 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
                     self._stream_descent(objective, plan, first)
         return self
 
-    def _stream_descent(self, objective, plan, first):
-        """One epoch over the rows given; one step without a batch size."""
-        n_samples, settings = objective.blocks.n_samples, plan.settings
-        shape = (objective.shape[0] - 1, objective.shape[1])
-        if first:
-            theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
-            descent = Descent.begin(
-                self, plan.rule, theta, n_samples, self._draw_seed(), stochastic=True
-            )
-        else:
-            descent = self._descent.copy()
-            descent.check_rule(self, plan.rule)
-            descent.check_data(self, n_samples, shape, None)
-            descent.state.prepare_to_continue(plan.rule, stochastic=True)
-        descent.pending = False
-        batch_size = settings.batch_size
-        if batch_size is not None and batch_size >= n_samples:
-            batch_size = None
-        rate = settings.learning_rate
-        if plan.automatic_rate:
-            rate = automatic_rate(objective, plan.rule, batch_size or n_samples)
-            rate = descent.rate = min(rate, descent.rate)
-        settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
-        reason = descend(objective, plan.rule, settings, descent.state, descent.history)
-        if reason is StopReason.MAX_ITER:
-            reason = StopReason.EPOCH
-        self._descent = descent
-        self._set_descent(descent, objective, objective, settings, reason)
-        if reason is StopReason.DIVERGED:
-            self._warn_about_descent(objective, plan.rule, settings, descent.state)
-
-    def _is_pending(self):
-        """Whether this estimator was loaded from a checkpoint, in the middle of a fit."""
-        return "_descent" in self.__dict__ and self._descent.pending
-
-    def _descent_to_continue(self, plan):
-        """The descent that this fit goes on with, or None."""
-        descent = self.__dict__.get("_descent")
-        if descent is None or plan.exact is not None:
+    def _last_theta(self, plan):
+        """theta and classes of the last fit, where Newton's method is to start from them."""
+        if not (self.warm_start and plan.exact == "newton" and "_theta" in self.__dict__):
             return None
-        if not (self.warm_start or descent.pending):
-            return None
-        descent.check_rule(self, plan.rule)
-        return descent
-
-    def _begin_fit(self, plan, previous, start, n_samples, seed):
-        """The descent of this fit, new or continued; from here on it is ``_descent``."""
-        stochastic = plan.settings.batch_size is not None
-        if previous is None:
-            descent = Descent.begin(self, plan.rule, start, n_samples, seed, stochastic=stochastic)
-        else:
-            descent = previous.copy()
-            descent.n_samples = n_samples
-            if not descent.pending:
-                descent.begun_at = descent.state.iteration
-                descent.state.prepare_to_continue(plan.rule, stochastic=stochastic)
-        self._descent = descent
-        return descent
-
-    def _draw_seed(self):
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        return self._theta, self.classes_
 
     def _forget(self, *, but_features):
         """Drop what an earlier fit has left; the features where they have to stay the same."""
@@ -324,125 +263,6 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
         )
         return X[train], target[train], train_weight, validation
 
-    def _fit_descent(self, rows, plan, descent, validation, watch):
-        """Descend, and set what the descent tells; returns the interruption, if there was one."""
-        rule, settings, state = plan.rule, plan.settings, descent.state
-        objective, moments = rows, None
-        if settings.batch_size is None and _descends_on_moments(rows):
-            moments = CentredMoments.from_objective(rows)
-            objective = QuadraticObjective(
-                moments.factor(), rows.penalty, fit_intercept=self.fit_intercept
-            )
-        if plan.automatic_rate:
-            rate = automatic_rate(objective, rule, settings.batch_size)
-            settings = replace(settings, learning_rate=rate)
-        remaining = max(0, settings.max_iter - (state.iteration - descent.begun_at))
-        reason, interruption = state.stop, None
-        if reason is None:
-            try:
-                reason = descend(
-                    objective,
-                    rule,
-                    replace(settings, max_iter=remaining),
-                    state,
-                    descent.history,
-                    validation=validation,
-                    watch=watch,
-                )
-            except KeyboardInterrupt as error:
-                if state.iteration == descent.begun_at:
-                    raise
-                reason, interruption = StopReason.INTERRUPTED, error
-        descent.pending = False
-        theta = self._set_descent(descent, rows, objective, settings, reason)
-        if moments is not None:
-            self._set_design(rows, moments)
-        if interruption is None and (
-            reason is StopReason.DIVERGED or not self._warn_if_separable(rows, theta)
-        ):
-            self._warn_about_descent(objective, rule, settings, state)
-        return interruption
-
-    def _set_descent(self, descent, rows, objective, settings, reason):
-        """The fitted attributes of a descent; returns the theta they hold."""
-        state = descent.state
-        theta, loss = state.reported, state.last_loss
-        if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
-            theta, loss = state.best_theta, state.best_loss
-        if settings.early_stopping and state.best_validation_theta is not None:
-            theta, loss = state.best_validation_theta, state.loss_at_best_validation
-        if objective is not rows:
-            # Near an exact fit the moments hold no digit of the loss.
-            loss = float(rows.value(theta)[0])
-        self._set_theta(theta)
-        self.n_iter_ = state.iteration
-        self.loss_ = loss
-        self.learning_rate_ = state.rate if settings.line_search else settings.learning_rate
-        self.stop_reason_ = reason
-        self.solver_ = _rule_name(descent.rule)
-        stands = reason not in {StopReason.DIVERGED, StopReason.INTERRUPTED, StopReason.EPOCH}
-        self.converged_ = bool(stands and state.gradient_check <= settings.tol)
-        self._set_history(descent.history)
-        return theta
-
-    def _restore_descent(self, descent, **attributes):
-        """Be the estimator in the middle of whose fit a checkpoint was written."""
-        vars(self).update({k: v for k, v in attributes.items() if v is not None})
-        settings = check_plan(self, self._exact_solvers, asks_for_descent=True).settings
-        settings = replace(settings, learning_rate=descent.state.rate)
-        self._descent = descent
-        reason = descent.state.stop or StopReason.INTERRUPTED
-        self._set_descent(descent, None, None, settings, reason)
-
-    def _warn_if_separable(self, objective, theta):
-        """Whether theta separates the classes, which has been said then; never for targets."""
-        return False
-
-    def _warn_about_descent(self, objective, rule, settings, state):
-        name, reason = type(self).__name__, self.stop_reason_
-        if reason is StopReason.DIVERGED:
-            limit = None
-            if settings.batch_size is None:
-                limit = rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
-            text = (
-                f"{name} with solver='{self.solver_}' and learning_rate={state.rate:.6g} diverged "
-                f"after {state.iteration} iterations: the loss rose from {state.start_loss:.6g} to "
-                f"{state.last_loss:.6g}. The best iterate was kept. Lower learning_rate"
-            )
-            if limit is not None:
-                kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
-                text += f": on this data {self.solver_} {kind} below {limit:.6g}"
-            warnings.warn(
-                f"{text}; learning_rate='auto' finds one.", ConvergenceWarning, stacklevel=5
-            )
-        elif reason is StopReason.UPDATE and not self.converged_:
-            warnings.warn(
-                f"{name} stopped because the update became small ({state.update_norm:.3g} < tol="
-                f"{settings.tol:.3g}) while the gradient is not: a coordinate step could still "
-                f"lower the loss by {state.gradient_check:.3g} of where it began. That is a small "
-                f"step, not an optimum: raise learning_rate or lower tol.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        elif (
-            reason in {StopReason.MAX_ITER, StopReason.LOSS}
-            and not self.converged_
-            and settings.tol > 0
-        ):
-            limit = (
-                f"max_iter={settings.max_iter}"
-                if reason is StopReason.MAX_ITER
-                else "a stalled loss"
-            )
-            warnings.warn(
-                f"{name} with solver='{self.solver_}' stopped at {limit} before it converged: a "
-                f"coordinate step could still lower the loss by {state.gradient_check:.3g} of "
-                f"where it began (tol={settings.tol:.3g}). Increase max_iter, standardise the "
-                f"features, or use solver='{self._exact_solvers[0]}'.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
     def _set_history(self, history):
         """The record, with the path in the shapes of ``coef_`` and ``intercept_``."""
         self.history_ = history
@@ -504,34 +324,3 @@ class BaseRegression(CallbackSupportMixin, BaseEstimator):
 
 def _is_fitted_state(name):
     return name.endswith("_") or name in {"_descent", "_dtype", "_stream", "_theta", "_y_ndim"}
-
-
-def _rule_name(rule):
-    return {
-        "GradientDescent": "gd",
-        "Momentum": "momentum",
-        "Nesterov": "nesterov",
-        "Adagrad": "adagrad",
-        "RMSProp": "rmsprop",
-        "Adam": "adam",
-    }.get(type(rule).__name__, type(rule).__name__)
-
-
-def _without_batches_of_everything(estimator, plan, objective):
-    """The plan, with full batches where a batch would hold all rows."""
-    batch_size, n_samples = plan.settings.batch_size, objective.blocks.n_samples
-    if batch_size is None or batch_size < n_samples:
-        return plan
-    if batch_size > n_samples:
-        warnings.warn(
-            f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the {n_samples} "
-            f"rows; every batch is the full batch.",
-            UserWarning,
-            stacklevel=4,
-        )
-    return replace(plan, settings=replace(plan.settings, batch_size=None))
-
-
-def _descends_on_moments(objective):
-    n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
-    return objective.is_quadratic and n_features <= min(_MAX_MOMENT_COLUMNS, 2 * n_samples)

@@ -1,16 +1,15 @@
 """Linear regression by least squares: exact, or by gradient descent."""
 
 import math
-import warnings
 
 import numpy as np
-from scipy.linalg import LinAlgWarning
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
+from .advice import advise_dependent_columns
 from .history import History, StopReason
 from .losses import SquaredLoss
 from .solvers.exact import rank_and_condition, solve_least_squares
@@ -186,7 +185,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self._set_exact(found, history, losses)
         if watch is not None:
             watch.end(found.theta)
-        self._warn_about_rank(found)
+        if len(found.dependent):
+            advise_dependent_columns(self, found.rank, found.dependent)
 
     @available_if(BaseRegression._streams)
     def partial_fit(self, X, y, sample_weight=None):
@@ -248,7 +248,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self._stream = stream.update(objective)
         found = self._stream.solve(objective.penalty)
         self._set_exact(found, History(), [math.nan, math.nan])
-        self._warn_about_rank(found)
+        if len(found.dependent):
+            advise_dependent_columns(self, found.rank, found.dependent)
 
     def _set_exact(self, found, history, losses):
         """The fitted attributes of an exact solution; `losses` are those of validation."""
@@ -266,19 +267,6 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self.converged_ = True
         self.rank_, self.condition_number_ = found.rank, found.condition
         self._set_history(history)
-
-    def _warn_about_rank(self, found):
-        if len(found.dependent):
-            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-            columns = ", ".join(str(name) for name in names[found.dependent[:10]])
-            more = "" if len(found.dependent) <= 10 else f" and {len(found.dependent) - 10} more"
-            warnings.warn(
-                f"{type(self).__name__}: X has rank {found.rank} of {self.n_features_in_}; columns "
-                f"{columns}{more} are constant or combinations of the others. The solution of "
-                f"minimum norm was taken; drop these columns or set alpha > 0.",
-                LinAlgWarning,
-                stacklevel=5,
-            )
 
     def _set_design(self, objective, moments):
         self.rank_, self.condition_number_ = rank_and_condition(objective, moments)

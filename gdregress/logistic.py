@@ -1,15 +1,13 @@
 """Logistic regression, binary and softmax: by Newton's method, or by gradient descent."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
+from .advice import advise_newton_unfinished, advise_separable
 from .history import History, StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .solvers.newton import newton
@@ -321,8 +319,6 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     def _fit_exact(self, objective, plan, start, validation, watch, has_start):
         settings = plan.settings
-        if self.warm_start and not has_start and hasattr(self, "_theta"):
-            start = self._theta
         history = History()
         theta, reason, separating = newton(
             objective,
@@ -333,6 +329,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             validation=validation,
             watch=watch,
         )
+        self._theta = theta
         self._set_theta(theta)
         self.n_iter_ = max(1, len(history) - 1)
         self.loss_ = float(history["loss"][-1])
@@ -342,35 +339,16 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.converged_ = reason is StopReason.DECREMENT
         self._set_history(history)
         if reason is StopReason.SEPARABLE:
-            self._warn_separable("the fit stopped where it saw that", separating)
+            advise_separable(self, "the fit stopped where it saw that", separating)
         if reason is StopReason.MAX_ITER and settings.tol > 0:
-            warnings.warn(
-                f"{type(self).__name__} with solver='newton' stopped at "
-                f"max_iter={settings.max_iter} before its decrement fell to tol^2 of the loss at "
-                f"the start; increase max_iter, or set alpha > 0.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            advise_newton_unfinished(self, settings)
 
     def _warn_if_separable(self, objective, theta):
         if objective.penalty.l2 > 0.0 or objective.has_l1 or not objective.margins(theta)[0] > 0.0:
             return False
-        self._warn_separable("the coefficients returned separate them and are not an optimum")
+        advise_separable(self, "the coefficients returned separate them and are no optimum")
         self.converged_ = False
         return True
-
-    def _warn_separable(self, what_happened, columns=()):
-        by = ""
-        if 0 < len(columns) <= 5:
-            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-            by = f" by column {', '.join(str(name) for name in names[list(columns)])}"
-        warnings.warn(
-            f"{type(self).__name__}: the classes are linearly separable, all or in part{by}, so "
-            f"without a penalty there is no optimum and coefficients would grow for ever; "
-            f"{what_happened}. Set alpha > 0.",
-            ConvergenceWarning,
-            stacklevel=6,
-        )
 
     def _shaped(self, theta):
         return theta[:-1, 0].T.astype(self._dtype), theta[-1, 0].astype(self._dtype)

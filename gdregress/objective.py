@@ -386,6 +386,7 @@ def check_squares(squares, occupied):
 
 
 def overflow(name):
+    """The sentence about an array whose squares leave float64."""
     return (
         f"The squares of {name} overflow float64 even after scaling its columns; rescale {name} "
         f"to ordinary units."

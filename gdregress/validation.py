@@ -15,6 +15,7 @@ from .solvers.updates import RULES, UpdateRule
 __all__ = [
     "Plan",
     "check_initial_theta",
+    "check_last_theta",
     "check_partial_fit",
     "check_plan",
     "check_sample_weight",
@@ -333,6 +334,23 @@ def check_initial_theta(estimator, shape, coef_init, intercept_init):
                 f"fit_intercept=False; got {intercept_init!r}."
             )
         theta[-1, 0] = intercept
+    return theta
+
+
+def check_last_theta(estimator, last, shape):
+    """The theta of the last fit as a start; the features and classes have to be the same."""
+    theta, classes = last
+    name = type(estimator).__name__
+    if theta.shape[0] != shape[0]:
+        raise ValueError(
+            f"{name} with warm_start=True was fitted on {theta.shape[0] - 1} features; X has "
+            f"{shape[0] - 1}. Set warm_start=False to start anew."
+        )
+    if not np.array_equal(classes, estimator.classes_):
+        raise ValueError(
+            f"{name} with warm_start=True was fitted on the classes {classes.tolist()}; y has "
+            f"{estimator.classes_.tolist()}. Set warm_start=False to start anew."
+        )
     return theta
 
 

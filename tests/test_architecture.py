@@ -27,6 +27,8 @@ ORDER = [
     "resume",
     "validation",
     "_watch",
+    "advice",
+    "_descending",
     "_base",
     "linear",
     "logistic",

@@ -1,0 +1,184 @@
+"""The descending half of the estimators: fitting, going on, and streams of rows.
+
+data -> objective (blocks, or moments) -> descend -> fitted attributes
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .advice import advise_after_descent, advise_batch_of_everything
+from .history import StopReason
+from .moments import CentredMoments, QuadraticObjective
+from .resume import Descent, automatic_rate
+from .solvers.descent import descend
+from .solvers.updates import RULES
+from .validation import check_plan
+
+__all__ = ["DescentMixin", "without_batches_of_everything"]
+
+# Least squares with up to this many columns descends on its moments, p x p.
+_MAX_MOMENT_COLUMNS = 2048
+
+
+class DescentMixin:
+    """What :class:`~gdregress._base.BaseRegression` does where it descends.
+
+    ``_descent`` holds the :class:`~gdregress.resume.Descent` that a later call may go on with.
+    """
+
+    def _fit_descent(self, rows, plan, descent, validation, watch):
+        """Descend, and set what the descent tells; returns the interruption, if there was one."""
+        rule, settings, state = plan.rule, plan.settings, descent.state
+        objective, moments = rows, None
+        if settings.batch_size is None and _descends_on_moments(rows):
+            moments = CentredMoments.from_objective(rows)
+            objective = QuadraticObjective(
+                moments.factor(), rows.penalty, fit_intercept=self.fit_intercept
+            )
+        if plan.automatic_rate:
+            rate = automatic_rate(objective, rule, settings.batch_size)
+            settings = replace(settings, learning_rate=rate)
+        remaining = max(0, settings.max_iter - (state.iteration - descent.begun_at))
+        reason, interruption = state.stop, None
+        if reason is None:
+            try:
+                reason = descend(
+                    objective,
+                    rule,
+                    replace(settings, max_iter=remaining),
+                    state,
+                    descent.history,
+                    validation=validation,
+                    watch=watch,
+                )
+            except KeyboardInterrupt as error:
+                if state.iteration == descent.begun_at:
+                    raise
+                reason, interruption = StopReason.INTERRUPTED, error
+        descent.pending = False
+        theta = self._set_descent(descent, rows, objective, settings, reason)
+        if moments is not None:
+            self._set_design(rows, moments)
+        quiet = reason is StopReason.DIVERGED or settings.tol == 0.0
+        if interruption is None and (quiet or not self._warn_if_separable(rows, theta)):
+            advise_after_descent(self, objective, rule, settings, state)
+        return interruption
+
+    def _set_descent(self, descent, rows, objective, settings, reason):
+        """The fitted attributes of a descent; returns the theta they hold."""
+        state = descent.state
+        theta, loss = state.reported, state.last_loss
+        if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
+            theta, loss = state.best_theta, state.best_loss
+        if settings.early_stopping and state.best_validation_theta is not None:
+            theta, loss = state.best_validation_theta, state.loss_at_best_validation
+        if objective is not rows:
+            # Near an exact fit the moments hold no digit of the loss.
+            loss = float(rows.value(theta)[0])
+        self._set_theta(theta)
+        self.n_iter_ = state.iteration
+        self.loss_ = loss
+        self.learning_rate_ = state.rate if settings.line_search else settings.learning_rate
+        self.stop_reason_ = reason
+        self.solver_ = _rule_name(descent.rule)
+        stands = reason not in {StopReason.DIVERGED, StopReason.INTERRUPTED, StopReason.EPOCH}
+        self.converged_ = bool(stands and state.gradient_check <= settings.tol)
+        self._set_history(descent.history)
+        return theta
+
+    def _restore_descent(self, descent, **attributes):
+        """Be the estimator in the middle of whose fit a checkpoint was written."""
+        vars(self).update({k: v for k, v in attributes.items() if v is not None})
+        settings = check_plan(self, self._exact_solvers, asks_for_descent=True).settings
+        settings = replace(settings, learning_rate=descent.state.rate)
+        self._descent = descent
+        reason = descent.state.stop or StopReason.INTERRUPTED
+        self._set_descent(descent, None, None, settings, reason)
+
+    def _warn_if_separable(self, objective, theta):
+        """Whether theta separates the classes, which has been said then; never for targets."""
+        return False
+
+    def _stream_descent(self, objective, plan, first):
+        """One epoch over the rows given; one step without a batch size."""
+        n_samples, settings = objective.blocks.n_samples, plan.settings
+        shape = (objective.shape[0] - 1, objective.shape[1])
+        if first:
+            theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
+            descent = Descent.begin(
+                self, plan.rule, theta, n_samples, self._draw_seed(), stochastic=True
+            )
+        else:
+            descent = self._descent.copy()
+            descent.check_rule(self, plan.rule)
+            descent.check_data(self, n_samples, shape, None)
+            descent.state.prepare_to_continue(plan.rule, stochastic=True)
+        descent.pending = False
+        batch_size = settings.batch_size
+        if batch_size is not None and batch_size >= n_samples:
+            batch_size = None
+        rate = settings.learning_rate
+        if plan.automatic_rate:
+            rate = automatic_rate(objective, plan.rule, batch_size or n_samples)
+            rate = descent.rate = min(rate, descent.rate)
+        settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
+        reason = descend(objective, plan.rule, settings, descent.state, descent.history)
+        if reason is StopReason.MAX_ITER:
+            reason = StopReason.EPOCH
+        self._descent = descent
+        self._set_descent(descent, objective, objective, settings, reason)
+        if reason is StopReason.DIVERGED:
+            advise_after_descent(self, objective, plan.rule, settings, descent.state)
+
+    def _is_pending(self):
+        """Whether this estimator was loaded from a checkpoint, in the middle of a fit."""
+        return "_descent" in self.__dict__ and self._descent.pending
+
+    def _descent_to_continue(self, plan):
+        """The descent that this fit goes on with, or None."""
+        descent = self.__dict__.get("_descent")
+        if descent is None or plan.exact is not None:
+            return None
+        if not (self.warm_start or descent.pending):
+            return None
+        descent.check_rule(self, plan.rule)
+        return descent
+
+    def _begin_fit(self, plan, previous, start, n_samples, seed):
+        """The descent of this fit, new or continued; from here on it is ``_descent``."""
+        stochastic = plan.settings.batch_size is not None
+        if previous is None:
+            descent = Descent.begin(self, plan.rule, start, n_samples, seed, stochastic=stochastic)
+        else:
+            descent = previous.copy()
+            descent.n_samples = n_samples
+            if not descent.pending:
+                descent.begun_at = descent.state.iteration
+                descent.state.prepare_to_continue(plan.rule, stochastic=stochastic)
+        self._descent = descent
+        return descent
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+def _rule_name(rule):
+    names = {kind: name for name, kind in RULES.items()}
+    return names.get(type(rule), type(rule).__name__)
+
+
+def without_batches_of_everything(estimator, plan, objective):
+    """The plan, with full batches where a batch would hold all rows."""
+    batch_size, n_samples = plan.settings.batch_size, objective.blocks.n_samples
+    if batch_size is None or batch_size < n_samples:
+        return plan
+    if batch_size > n_samples:
+        advise_batch_of_everything(estimator, batch_size, n_samples)
+    return replace(plan, settings=replace(plan.settings, batch_size=None))
+
+
+def _descends_on_moments(objective):
+    n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
+    return objective.is_quadratic and n_features <= min(_MAX_MOMENT_COLUMNS, 2 * n_samples)
