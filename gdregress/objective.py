@@ -160,7 +160,7 @@ class BlockObjective:
         if not self.fit_intercept:
             hessian[-n_outputs:] = hessian[:, -n_outputs:] = 0.0
             curvature[-1] = 1.0
-        hessian[np.diag_indices_from(hessian)] += curvature.ravel()
+        hessian.flat[:: len(hessian) + 1] += curvature.ravel()
         return hessian
 
     def hessian_product(self, theta, direction):
@@ -224,7 +224,7 @@ class BlockObjective:
         ridge = self.penalty.curvature((self.shape[0], 1))[:, 0]
         if self.gram is not None:
             bound = self.loss.curvature_bound * self.gram
-            bound[np.diag_indices_from(bound)] += ridge
+            bound.flat[:: len(bound) + 1] += ridge
             return largest_eigenvalue(bound)
         squares = BlockObjective(
             self.blocks,

@@ -65,7 +65,7 @@ def _normal_equations(objective, moments):
     total_weight = moments.total_weight
     ridge = framed.penalty.curvature((len(moments.gram) + 1, 1))[:-1, 0]
     hessian = moments.gram / total_weight
-    hessian[np.diag_indices_from(hessian)] += ridge
+    hessian.flat[:: len(hessian) + 1] += ridge
     try:
         cholesky = ScaledCholesky(hessian)
     except linalg.LinAlgError:
