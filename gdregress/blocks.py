@@ -12,8 +12,9 @@ from .threads import fold
 
 __all__ = ["RowBlocks"]
 
-# A block is read from memory once for X theta and again, from cache, for X^T r.
-_BLOCK_BYTES = 2**20
+# A block is read from memory once for X theta and again, from cache, for X^T r. Smaller ones stay
+# in a nearer cache, but two threads that call NumPy that often wait for each other's GIL.
+_BLOCK_BYTES = 2**22
 # Rows enough that the cost of a call is small beside that of its arithmetic.
 _MIN_BLOCK_ROWS = 32
 # A reduction hands out this many runs of blocks; each run sums its own blocks first.
@@ -46,7 +47,7 @@ class RowBlocks:
         block_bytes = _BLOCK_BYTES if block_bytes is None else block_bytes
         per_row = X.nnz // max(1, X.shape[0]) * 12 + 8 if self.is_sparse else 8 * X.shape[1]
         if self.is_sparse:  # slicing a sparse matrix costs as much as a million additions
-            block_bytes *= 16
+            block_bytes *= 4
         self.block_rows = max(_MIN_BLOCK_ROWS, block_bytes // max(1, per_row))
 
     @property
@@ -94,12 +95,12 @@ class RowBlocks:
     def batches(self, generator, batch_size):
         """The mini-batches ``[X 1]`` of one epoch, in an order drawn from `generator`.
 
-        Rows are gathered in chunks of about a block, and sliced from there: the cost of
+        Rows are gathered in chunks of a quarter of a block, and sliced from there: the cost of
         gathering is paid once per chunk, not once per batch. A batch is good until the next is
         asked for: they share their memory, or the system would hand out new pages all the time.
         """
         order = generator.permutation(self.n_samples)
-        chunk_rows = max(1, self.block_rows // batch_size) * batch_size
+        chunk_rows = max(1, self.block_rows // 4 // batch_size) * batch_size
         shape = (min(chunk_rows, self.n_samples), self.n_features + 1)
         memory = None if self.is_sparse else np.ones(shape)
         for first in range(0, self.n_samples, chunk_rows):

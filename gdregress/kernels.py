@@ -218,10 +218,20 @@ class Hessian(_Sum):
         z = linear_predictor(X, theta)[:, 0, :]
         curvature = self.loss.curvature(z)
         if self.loss.is_coupled:
-            return self._softmax(X, curvature, block.sample_weight)
+            return self._coupled(X, curvature, block.sample_weight)
         weight = _weigh(curvature, block.sample_weight)
         blocks = [_bordered_gram(X, weight[:, k]) for k in range(n_outputs)]
         return blocks[0] if n_outputs == 1 else _interleave(blocks)
+
+    def _coupled(self, X, p, sample_weight):
+        """Slab by slab: a row of X takes n_outputs times its memory here."""
+        slab = max(256, len(p) // p.shape[1])
+        total = 0.0
+        for begin in range(0, len(p), slab):
+            rows = slice(begin, begin + slab)
+            weight = None if sample_weight is None else sample_weight[rows]
+            total = total + self._softmax(X[rows], p[rows], weight)
+        return total
 
     @staticmethod
     def _softmax(X, p, sample_weight):
