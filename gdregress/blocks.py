@@ -21,6 +21,8 @@ _MIN_BLOCK_ROWS = 32
 _N_RUNS = 32
 # A column with fewer entries than this in a sample is rare.
 _RARE = 20
+# So many rows of a sample show that no column is, in most tables.
+_PILOT_ROWS = 1024
 
 
 class RowBlocks:
@@ -137,14 +139,11 @@ class RowBlocks:
         length = np.diff(edges)
         rows = edges[:-1] + (np.random.default_rng(0).random(n_rows) * length).astype(np.intp)
         probability = 1.0 / length
-        counts = np.zeros(self.n_features, dtype=np.int64)
-        for begin in range(0, n_rows, self.block_rows):
-            X = self.X[rows[begin : begin + self.block_rows]]
-            if self.is_sparse:
-                counts += np.bincount(X.indices, minlength=self.n_features)
-            else:
-                counts += np.count_nonzero(X, axis=0)
-        rare = np.flatnonzero(counts < min(_RARE, n_rows // 2))
+        enough = min(_RARE, n_rows // 2)
+        pilot = rows[:: max(1, n_rows // _PILOT_ROWS)]
+        if self._entries(pilot).min(initial=enough) >= enough:
+            return rows, probability
+        rare = np.flatnonzero(self._entries(rows) < enough)
         if not len(rare):
             return rows, probability
         certain = self._first_rows(rare)
@@ -153,6 +152,17 @@ class RowBlocks:
         probability = np.concatenate([probability[kept], np.ones(len(certain))])
         order = np.argsort(rows, kind="stable")
         return rows[order], probability[order]
+
+    def _entries(self, rows):
+        """The number of entries other than zero of every column in some rows."""
+        counts = np.zeros(self.n_features, dtype=np.int64)
+        for begin in range(0, len(rows), self.block_rows):
+            X = self.X[rows[begin : begin + self.block_rows]]
+            if self.is_sparse:
+                counts += np.bincount(X.indices, minlength=self.n_features)
+            else:
+                counts += np.count_nonzero(X, axis=0)
+        return counts
 
     def _first_rows(self, columns):
         """The first rows that have an entry other than zero in one of the columns."""

@@ -26,6 +26,8 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
 Weights, means and penalties are the objective's: a loss knows nothing of them.
 """
 
+import math
+
 import numpy as np
 from scipy.special import expit, log_expit, logsumexp, softmax
 
@@ -34,6 +36,10 @@ __all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
 
 class _Loss:
     """What follows from the value and the gradient of a row."""
+
+    @staticmethod
+    def value_at_zero(n_outputs):
+        """The value of every row at z = 0 where it is the same for all, else None."""
 
     def sum_and_gradient(self, y, z, sample_weight):
         """``sum_i s_i loss(y_i, z_i)``, shape (M,), and the gradient of every row, unweighted."""
@@ -94,6 +100,10 @@ class LogLoss(_Separate):
 
     curvature_bound = 0.25
     is_quadratic = False
+
+    @staticmethod
+    def value_at_zero(n_outputs):
+        return math.log(2.0)
 
     def value(self, y, z):
         # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
@@ -162,6 +172,10 @@ class SoftmaxLoss(_Loss):
     curvature_bound = 0.5
     is_quadratic = False
     is_coupled = True
+
+    @staticmethod
+    def value_at_zero(n_outputs):
+        return math.log(n_outputs)
 
     def value(self, y, z):
         return self.value_and_gradient(y, z)[0]

@@ -174,7 +174,7 @@ class SampledMetric:
         if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
-            size = max(20 * n_features, n_samples // 10, _MIN_SAMPLE)
+            size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
         else:
             size = max(3 * n_features * n_outputs // 2, n_samples // 20, _MIN_SAMPLE)
         needed = size
