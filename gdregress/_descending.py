@@ -75,8 +75,10 @@ class DescentMixin:
         if settings.early_stopping and state.best_validation_theta is not None:
             theta, loss = state.best_validation_theta, state.loss_at_best_validation
         if objective is not rows:
-            # Near an exact fit the moments hold no digit of the loss.
-            loss = float(rows.value(theta)[0])
+            # Near an exact fit the moments hold no digit of the loss: ask the rows.
+            without_fit = float(objective.value(np.zeros_like(theta))[0])
+            if not loss > 1e-4 * without_fit:
+                loss = float(rows.value(theta)[0])
         self._set_theta(theta)
         self.n_iter_ = state.iteration
         self.loss_ = loss
