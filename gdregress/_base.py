@@ -104,7 +104,7 @@ class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
             Weights >= 0; weight 2 equals the row twice.
         coef_init, intercept_init : array-like, default=None
             The start of the iterations, in the shapes of ``coef_`` and ``intercept_``; zero by
-            default.
+            default. A named exact solver of least squares makes no iterations: it has no effect.
         X_val, y_val, sample_weight_val : array-like, default=None
             Rows of your own on which ``history_["validation_loss"]`` is recorded (the loss without
             the penalty), and by which ``early_stopping=True`` stops.

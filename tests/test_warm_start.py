@@ -268,3 +268,18 @@ def test_a_real_signal():
     assert out == "kept True\n", error
     assert "KeyboardInterrupt" in error
     assert child.returncode != 0
+
+
+def test_newton_starts_from_the_last_solution():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = X[:, 0] + rng.standard_normal(200) > 0
+    model = LogisticRegression(solver="newton", warm_start=True).fit(X, y)
+    first, coef = model.n_iter_, model.coef_
+    assert model.fit(X, y).n_iter_ == 1 < first
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-6)
+    with pytest.raises(ValueError, match="fitted on 3 features; X has 2"):
+        model.fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="fitted on the classes"):
+        model.fit(X, np.where(y, "yes", "no"))
+    assert model.n_features_in_ == 3
