@@ -9,7 +9,6 @@ Shapes: ``theta`` is (n_features + 1, n_models, n_outputs), the intercept last; 
 shape of theta. Everything is accumulated in float64.
 """
 
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +19,13 @@ __all__ = [
     "Block",
     "ColumnRange",
     "ColumnSquares",
+    "CurvedGrams",
     "CurvedProduct",
     "CurvedSquares",
+    "Expansion",
     "Hessian",
     "HessianProduct",
+    "LargestMove",
     "LargestRow",
     "LossGradient",
     "LossValue",
@@ -44,13 +46,9 @@ class Block(NamedTuple):
     sample_weight: Any
 
 
-def _product(X, columns):
-    """``X @ columns`` for 2-D columns; ``np.dot`` releases the GIL where ``@`` may not."""
-    if sparse.issparse(X):
-        return X @ columns
-    if columns.shape[1] == 1:
-        return np.dot(X, columns[:, 0])[:, None]
-    return np.dot(X, columns)
+def _dot(A, B):
+    """``A B`` for A dense or sparse; ``np.dot`` releases the GIL where ``@`` may not."""
+    return np.dot(A, B) if type(A) is np.ndarray else A @ B
 
 
 def linear_predictor(X, theta):
@@ -60,22 +58,23 @@ def linear_predictor(X, theta):
     a slow axis runs at the speed of additions.
     """
     n_models, n_outputs = theta.shape[1:]
-    if not theta.any():  # where every descent begins
+    if theta[-1, 0, 0] == 0.0 and not theta.any():  # where every descent begins
         return np.zeros((n_models, n_outputs, X.shape[0])).transpose(2, 0, 1)
+    if n_models * n_outputs == 1:
+        z = _dot(X, theta[:-1, 0, 0])
+        z += theta[-1, 0, 0]
+        return z[:, None, None]
     coef = theta[:-1].reshape(-1, n_models * n_outputs)
-    if sparse.issparse(X) or coef.shape[1] == 1:
-        z = _product(X, coef).T
-    else:
-        z = np.dot(coef.T, X.T)
+    z = (X @ coef).T if sparse.issparse(X) else np.dot(coef.T, X.T)
     z += theta[-1].reshape(-1, 1)
     return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
 
 
 def transpose_product(X, r):
     """``[X 1]^T r``, shape (p + 1, n_models, n_outputs), of row quantities r."""
-    flat = r.reshape(len(r), -1)
-    out = np.empty((X.shape[1] + 1, flat.shape[1]))
-    out[:-1] = _product(X.T, flat)
+    flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
+    out = np.empty((X.shape[1] + 1, *flat.shape[1:]))
+    out[:-1] = _dot(X.T, flat)
     out[-1] = flat.sum(axis=0)
     return out.reshape(-1, *r.shape[1:])
 
@@ -98,10 +97,16 @@ def _weighted_rows(X, weight):
 def _bordered_gram(X, weight):
     """``[X 1]^T diag(weight) [X 1]``, shape (p + 1, p + 1); `weight` None means ones."""
     n_samples, n_features = X.shape
+    if weight is not None and not sparse.issparse(X):
+        root = np.sqrt(weight)
+        Z = np.empty((n_samples, n_features + 1))
+        np.multiply(X, root[:, None], out=Z[:, :-1])
+        Z[:, -1] = root
+        return np.dot(Z.T, Z)
     out = np.empty((n_features + 1, n_features + 1))
     out[:-1, :-1] = _gram(_weighted_rows(X, weight))
     weight = np.ones(n_samples) if weight is None else weight
-    out[-1, :-1] = out[:-1, -1] = _product(X.T, weight[:, None])[:, 0]
+    out[-1, :-1] = out[:-1, -1] = _dot(X.T, weight)
     out[-1, -1] = weight.sum()
     return out
 
@@ -162,11 +167,10 @@ class BatchGradient:
 
     def __call__(self, block, theta):
         A, y, sample_weight = block
-        dot = np.dot if type(A) is np.ndarray else operator.matmul
-        residual = self.loss.gradient(y, dot(A, theta[:, 0]))
+        residual = self.loss.gradient(y, _dot(A, theta[:, 0]))
         if sample_weight is not None:
             residual *= sample_weight[:, None]
-        return dot(A.T, residual)[:, None]
+        return _dot(A.T, residual)[:, None]
 
 
 def _on_original_scale(theta, frame):
@@ -210,16 +214,18 @@ class Hessian(_Sum):
 
     def __call__(self, block, theta):
         X = self.frame.rows(block.X)
+        return self._at(theta, X, linear_predictor(X, theta), block.sample_weight)
+
+    def _at(self, theta, X, z, sample_weight):
         n_outputs = theta.shape[2]
         if self.loss.is_coupled and not theta.any():
             # All probabilities are 1 / K: one Gram matrix serves all pairs of classes.
             equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
-            return np.kron(_bordered_gram(X, block.sample_weight), equal)
-        z = linear_predictor(X, theta)[:, 0, :]
-        curvature = self.loss.curvature(z)
+            return np.kron(_bordered_gram(X, sample_weight), equal)
+        curvature = self.loss.curvature(z[:, 0, :])
         if self.loss.is_coupled:
-            return self._coupled(X, curvature, block.sample_weight)
-        weight = _weigh(curvature, block.sample_weight)
+            return self._coupled(X, curvature, sample_weight)
+        weight = _weigh(curvature, sample_weight)
         blocks = [_bordered_gram(X, weight[:, k]) for k in range(n_outputs)]
         return blocks[0] if n_outputs == 1 else _interleave(blocks)
 
@@ -250,6 +256,17 @@ class Hessian(_Sum):
             hessian[k, :, k, :] += _gram(_weighted_rows(design, p[:, k] * root**2))
         size = n_outputs * n_columns
         return np.ascontiguousarray(hessian.transpose(1, 0, 3, 2)).reshape(size, size)
+
+
+class Expansion(Hessian):
+    """Loss, gradient and Hessian at theta, of one model: one look at the rows serves all three."""
+
+    def __call__(self, block, theta):
+        X, sample_weight = self.frame.rows(block.X), block.sample_weight
+        z = linear_predictor(X, theta)
+        total, residual = self.loss.sum_and_gradient(block.y, z, sample_weight)
+        gradient = transpose_product(X, _weigh(residual, sample_weight))
+        return total, gradient, self._at(theta, X, z, sample_weight)
 
 
 def _bordered(X):
@@ -329,6 +346,18 @@ class CurvedSquares(_Sum):
         return transpose_product(squares, _weigh(rows, block.sample_weight))
 
 
+class CurvedGrams(_Sum):
+    """The blocks of the Hessian on its diagonal, (n_outputs, n_features + 1, n_features + 1)."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        rows = _weigh(self.loss.curvature_diagonal(block.y), block.sample_weight)
+        return np.stack([_bordered_gram(X, column) for column in rows.T])
+
+
 def _pulled_back(X, rows, sample_weight, frame):
     """``[X~ 1]^T diag(s) rows`` for X shifted but not scaled."""
     product = transpose_product(X, _weigh(rows, sample_weight))
@@ -392,7 +421,7 @@ class ColumnSquares(_Sum):
         X = self.frame.rows(block.X)
         weight = np.ones(X.shape[0]) if block.sample_weight is None else block.sample_weight
         squares = X.power(2) if sparse.issparse(X) else X * X
-        return np.append(_product(squares.T, weight[:, None])[:, 0], weight.sum())
+        return np.append(_dot(squares.T, weight), weight.sum())
 
 
 class ColumnRange:
@@ -436,6 +465,23 @@ class Margin:
     @staticmethod
     def combine(total, part):
         return np.array([min(total[0], part[0]), max(total[1], part[1])])
+
+
+class LargestMove:
+    """``max_i (max_k dz_ik - min_k dz_ik)``, of one output ``max_i |dz_i|``, at one direction."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block, direction):
+        X = self.frame.shifted(block.X)
+        dz = linear_predictor(X, _on_original_scale(direction, self.frame))[:, 0, :]
+        moves = np.abs(dz) if dz.shape[1] == 1 else np.ptp(dz, axis=1)
+        return np.max(moves, keepdims=True)
+
+    @staticmethod
+    def combine(total, part):
+        return np.maximum(total, part)
 
 
 class LargestRow:

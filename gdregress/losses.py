@@ -95,7 +95,11 @@ class LogLoss(_Separate):
     """``loss(y, z) = log(1 + e^z) - y z`` for y in {0, 1}: binary cross-entropy.
 
     ``P(y = 1) = sigma(z) = 1 / (1 + e^-z)``; gradient ``sigma(z) - y``; curvature
-    ``sigma(z) (1 - sigma(z)) <= 1/4``. Evaluated through ``e^-|z|``, which cannot overflow.
+    ``sigma(z) (1 - sigma(z)) <= 1/4``. Evaluated through the sign ``s = 1 - 2 y`` and
+    ``t = s z``, by which the row is on the wrong side: then sigma(t) is the probability of the
+    other class, without cancellation, and
+
+        loss = log(1 + e^t),    gradient = s sigma(t),    curvature = sigma(t) sigma(-t).
     """
 
     curvature_bound = 0.25
@@ -105,39 +109,39 @@ class LogLoss(_Separate):
     def value_at_zero(n_outputs):
         return math.log(2.0)
 
+    @staticmethod
+    def _signed(y, z):
+        """The sign s and ``t = s z``."""
+        sign = 1.0 - 2.0 * y[:, None, :]
+        return sign, sign * z
+
     def value(self, y, z):
-        # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
-        return (np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))) - y[:, None, :] * z)[:, :, 0]
+        # log(1 + e^t) = max(t, 0) + log(1 + e^-|t|), which cannot overflow
+        _, t = self._signed(y, z)
+        return (np.maximum(t, 0.0) + np.log1p(np.exp(-np.abs(t))))[:, :, 0]
 
     def value_and_gradient(self, y, z):
-        return self.value(y, z), self._gradient(y, z)[0]
+        sign, t = self._signed(y, z)
+        return self.value(y, z), sign * expit(t)
 
     def sum_and_gradient(self, y, z, sample_weight):
-        """Unweighted, the sum of logarithms is the logarithm of products: one in 512 is taken.
+        """With ``max(sigma, 1 - sigma) = 1 / (1 + e^-|t|)``, one exponential serves both.
 
-        A factor 1 + e^-|z| is at most 2, so 512 of them do not overflow. Losses below rounding
-        level, 1e-16 a row, vanish; :meth:`value` keeps them.
+        Unweighted, the sum of logarithms is the logarithm of products: one in 512 is taken. A
+        factor is at least 1/2, so 512 of them do not underflow. Losses below rounding level,
+        1e-16 a row, vanish; :meth:`value` keeps them.
         """
-        if sample_weight is not None:
-            return super().sum_and_gradient(y, z, sample_weight)
-        gradient, factor = self._gradient(y, z)
-        products = np.multiply.reduceat(factor, np.arange(0, len(z), 512), axis=0)
-        linear = np.maximum(z, 0.0)
-        linear -= y[:, None, :] * z
-        return np.log(products).sum(axis=(0, 2)) + linear.sum(axis=(0, 2)), gradient
-
-    @staticmethod
-    def _gradient(y, z):
-        """``sigma(z) - y``, and ``1 + e^-|z|``."""
-        # sigma(z) = 1 / (1 + e^-|z|) for z >= 0, and e^-|z| / (1 + e^-|z|) for z < 0
-        factor = np.abs(z)
-        np.negative(factor, out=factor)
-        np.exp(factor, out=factor)
-        gradient = np.where(z >= 0.0, 1.0, factor)
-        factor += 1.0
-        gradient /= factor
-        gradient -= y[:, None, :]
-        return gradient, factor
+        sign, t = self._signed(y, z)
+        gradient = expit(t)
+        factor = 1.0 - gradient
+        np.maximum(factor, gradient, out=factor)
+        gradient *= sign
+        value = np.maximum(t, 0.0, out=t)
+        if sample_weight is None:
+            products = np.multiply.reduceat(factor, np.arange(0, len(z), 512), axis=0)
+            return value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2)), gradient
+        value -= np.log(factor, out=factor)
+        return np.dot(sample_weight, value[:, :, 0]), gradient
 
     @staticmethod
     def gradient(y, z):
@@ -148,7 +152,8 @@ class LogLoss(_Separate):
     @staticmethod
     def curvature(z):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
-        return expit(z) * expit(-z)
+        smaller = expit(-np.abs(z))
+        return smaller - smaller * smaller
 
     @staticmethod
     def probabilities(z):

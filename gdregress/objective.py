@@ -35,10 +35,13 @@ from .kernels import (
     BatchGradient,
     ColumnRange,
     ColumnSquares,
+    CurvedGrams,
     CurvedProduct,
     CurvedSquares,
+    Expansion,
     Hessian,
     HessianProduct,
+    LargestMove,
     LargestRow,
     LossGradient,
     LossValue,
@@ -58,6 +61,8 @@ __all__ = [
 ]
 
 SAMPLE_ROWS = 256
+# So many rows for each column tell the blocks of a Hessian well enough to precondition it.
+_ROWS_PER_COLUMN = 20
 # Dense Gram matrices up to this many columns; beyond, eigenvalues come from products alone.
 _MAX_GRAM_COLUMNS = 2048
 
@@ -123,9 +128,15 @@ class BlockObjective:
         return self.value(theta) - self.penalty.l1_value(theta)
 
     def value_and_gradient(self, theta):
-        total, gradient = self.blocks.reduce(self._gradient, theta)
+        return self._mean(theta, *self.blocks.reduce(self._gradient, theta))
+
+    def _mean(self, theta, total, gradient):
+        """The means of sums over the rows, with the penalty's part."""
         gradient /= self.total_weight
-        return total / self.total_weight + self.penalty.value(theta), self._smooth(theta, gradient)
+        if not self.fit_intercept:
+            gradient[-1] = 0.0
+        loss = total / self.total_weight + self.penalty.value(theta)
+        return loss, self.penalty.add_gradient(theta, gradient)
 
     def batch_gradient(self, block, theta):
         """Gradient over a mini-batch: its mean over draws of the batch is the full gradient.
@@ -145,17 +156,20 @@ class BlockObjective:
         """The diagonal of the penalty's Hessian, in the shape of theta."""
         return self.penalty.curvature(self.shape)[:, None, :]
 
-    def _smooth(self, theta, gradient):
-        if not self.fit_intercept:
-            gradient[-1] = 0.0
-        return self.penalty.add_gradient(theta, gradient)
-
     def hessian(self, theta):
         """The Hessian at theta (one model), (q, q) in the order of ``theta.ravel()``.
 
         An intercept that is not fitted has a unit diagonal, so that the matrix is regular.
         """
-        hessian = self.blocks.reduce(Hessian(self.loss, self.frame), theta)
+        return self._regular(self.blocks.reduce(Hessian(self.loss, self.frame), theta))
+
+    def expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian` at theta (one model), in one pass."""
+        total, gradient, hessian = self.blocks.reduce(Expansion(self.loss, self.frame), theta)
+        return *self._mean(theta, total, gradient), self._regular(hessian)
+
+    def _regular(self, hessian):
+        """The mean of a sum of Hessians of the rows, with the penalty's."""
         hessian /= self.total_weight
         curvature = self.penalty.curvature(self.shape)
         n_outputs = self.shape[1]
@@ -184,6 +198,10 @@ class BlockObjective:
         """Smallest and largest margin of the rows; see :class:`~gdregress.kernels.Margin`."""
         low, high = self.blocks.reduce(Margin(self.frame), theta)
         return float(low), float(high)
+
+    def largest_move(self, direction):
+        """The most that a step moves a row; see :class:`~gdregress.kernels.LargestMove`."""
+        return float(self.blocks.reduce(LargestMove(self.frame), direction).max())
 
     def column_spans(self):
         """The range of the values of each column of the frame, shape (n_features,)."""
@@ -353,6 +371,27 @@ class AppliedHessian:
         kernel = CurvedSquares(self._objective.loss, self._objective.frame)
         squares = self._blocks.reduce(kernel)
         return self._penalised(squares, np.ones_like(squares))
+
+    def output_blocks(self):
+        """The blocks on the diagonal, (n_outputs, n_features + 1, n_features + 1), of all rows.
+
+        Where rows are very many, of some of them, evenly spaced, the diagonal no less than that
+        of all: a preconditioner need not be exact.
+        """
+        objective, blocks = self._objective, self._blocks
+        step = max(1, blocks.n_samples // (_ROWS_PER_COLUMN * objective.shape[0]))
+        if step > 1:
+            blocks = blocks.subset(slice(None, None, step), None)
+        grams = blocks.reduce(CurvedGrams(objective.loss, objective.frame))
+        grams *= 1.0 / blocks.total_weight
+        if not objective.fit_intercept:
+            grams[:, -1] = grams[:, :, -1] = 0.0
+        curvature = objective.penalty.curvature((objective.shape[0], 1))[:, 0]
+        diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
+        diagonal += curvature
+        if step > 1:
+            np.maximum(diagonal, self.diagonal()[:, 0].T, out=diagonal)
+        return grams
 
     def _penalised(self, total, direction):
         objective = self._objective

@@ -23,9 +23,8 @@ class FactoredHessian(NamedTuple):
     dead: np.ndarray
 
 
-def factor_hessian(framed, theta, singular):
-    """The Hessian at theta, factored."""
-    hessian = framed.hessian(theta)
+def factor_hessian(framed, hessian, singular):
+    """A Hessian of the objective, factored; it is overwritten."""
     if not np.isfinite(hessian).all():
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
     _fix_gauge(hessian, framed)
@@ -109,5 +108,5 @@ class SingularDirections:
             try:
                 return ScaledCholesky(scaled * np.outer(unit, unit))
             except linalg.LinAlgError:
-                scaled[np.diag_indices_from(scaled)] += shift
+                scaled.flat[:: len(unit) + 1] += shift
                 shift *= 10.0

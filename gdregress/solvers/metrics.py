@@ -2,6 +2,8 @@
 
 The contract of a metric:
 
+``evaluate(theta)`` -> (loss, gradient)
+    Those of all rows, at a theta where the next direction may begin.
 ``direction(theta, gradient, tolerance)`` -> (direction, decrement)
     A descent direction and the decrement ``1/2 g^T H^-1 g``; infinite where only a bound of it
     will be known.
@@ -17,16 +19,16 @@ from collections import deque
 import numpy as np
 
 from .hessian import SingularDirections, factor_hessian
+from .krylov import KrylovMetric
 
-__all__ = ["FullMetric", "KrylovMetric", "QuasiNewton", "SampledMetric", "backtrack", "full_metric"]
+__all__ = ["FullMetric", "QuasiNewton", "SampledMetric", "backtrack", "full_metric"]
 
 _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
 # More parameters than this: the Hessian is applied, not factored.
 _MAX_FACTORED_PARAMETERS = 2500
-_MAX_KRYLOV_STEPS = 1000
-# Conjugate gradients have settled when this many steps add next to nothing.
-_DELAY = 10
+# So many multiplications for one Hessian of a coupled loss: its products get there sooner.
+_MAX_COUPLED_WORK = 1e8
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
 _MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
 _MAX_SAMPLE_BYTES = 24 * 2**20
@@ -34,28 +36,33 @@ _MAX_SAMPLE_BYTES = 24 * 2**20
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 # The pairs that quasi-Newton steps remember.
 _MEMORY = 20
-# An estimate of the decrement within this factor of the tolerance is worth a bound.
-_PROMISING = 5.0
 
 
-def backtrack(framed, theta, loss, gradient, direction):
-    """The first of t = 1, 1/2, 1/4, ... with sufficient decrease; t = 0 at rounding level."""
+def backtrack(framed, theta, loss, gradient, direction, evaluate):
+    """The first of t = 1, 1/2, 1/4, ... with sufficient decrease; t = 0 at rounding level.
+
+    ``evaluate(theta)`` gives loss and gradient of the first trial, which is rarely rejected.
+    """
     slope = float(np.vdot(gradient, direction))
     noise = 8.0 * _EPS * abs(float(loss[0]))
     step = 1.0
     for _ in range(50):
         trial = theta + step * direction
-        trial_loss, trial_gradient = framed.value_and_gradient(trial)
+        trial_loss, trial_gradient = evaluate(trial)
         if trial_loss[0] <= loss[0] + _ARMIJO * step * slope + noise:
             return trial, trial_loss, trial_gradient, step
         step *= 0.5
+        evaluate = framed.value_and_gradient
     return theta, loss, gradient, 0.0
 
 
 def full_metric(framed):
-    """The Hessian of all rows: factored, or applied where it would be too large."""
-    small = framed.shape[0] * framed.shape[1] <= _MAX_FACTORED_PARAMETERS
-    return FullMetric(framed) if small else KrylovMetric(framed)
+    """The Hessian of all rows: factored, or applied where that costs too much."""
+    n_features, n_outputs = framed.shape
+    n_parameters = n_features * n_outputs
+    work = framed.blocks.n_samples * n_parameters**2 if framed.loss.is_coupled else 0
+    factored = n_parameters <= _MAX_FACTORED_PARAMETERS and work <= _MAX_COUPLED_WORK
+    return FullMetric(framed) if factored else KrylovMetric(framed)
 
 
 class FullMetric:
@@ -66,83 +73,26 @@ class FullMetric:
     def __init__(self, framed):
         self.framed = framed
         self.singular = SingularDirections(framed)
+        self._known = None, None
+
+    def evaluate(self, theta):
+        """Loss and gradient; the Hessian, from the same look at the rows, is kept."""
+        loss, gradient, hessian = self.framed.expansion(theta)
+        self._known = theta, hessian
+        return loss, gradient
 
     def direction(self, theta, gradient, tolerance):
         """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``."""
-        factor = factor_hessian(self.framed, theta, self.singular).factor
+        at, hessian = self._known
+        if at is not theta:
+            hessian = self.framed.hessian(theta)
+        self._known = None, None  # factoring overwrites it
+        factor = factor_hessian(self.framed, hessian, self.singular).factor
         direction = -factor.solve(gradient.ravel()).reshape(gradient.shape)
         return direction, -0.5 * float(np.vdot(gradient, direction))
 
     def remember(self, change, gradient_change):
         """Nothing to remember: the next Hessian is exact."""
-
-
-class KrylovMetric:
-    """The Hessian of all rows, by its products alone: truncated Newton.
-
-    ``H d = -g`` is solved by conjugate gradients, preconditioned by the diagonal of H, until the
-    residual r is a share of the gradient that shrinks with it (Nocedal & Wright 2006, algorithm
-    7.1); never a p x p matrix. ``-1/2 g^T d`` approaches the decrement from below, by what each
-    step of the conjugate gradients adds: near the tolerance they go on until the last ten steps
-    together add next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate
-    gradient method").
-    """
-
-    is_sampled = False
-
-    def __init__(self, framed):
-        self.framed = framed
-        self._first = None
-
-    def direction(self, theta, gradient, tolerance):
-        """The truncated Newton direction and the decrement."""
-        hessian = self.framed.hessian_at(theta)
-        diagonal = hessian.diagonal()
-        inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
-        square = float(np.vdot(gradient, inverse * gradient))
-        if square == 0.0:
-            return np.zeros_like(gradient), 0.0
-        self._first = square if self._first is None else self._first
-        share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        direction = _conjugate_gradients(
-            hessian.product, -gradient, inverse, share**2 * square, tolerance
-        )
-        return direction, -0.5 * float(np.vdot(gradient, direction))
-
-    def remember(self, change, gradient_change):
-        """Nothing to remember: the next Hessian is exact."""
-
-
-def _conjugate_gradients(product, b, inverse, goal, tolerance):
-    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the `inverse` diagonal.
-
-    Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
-    half of that is near the `tolerance`, the last ten additions have to be small beside it too.
-    Hestenes & Stiefel (1952).
-    """
-    x, r = np.zeros_like(b), b
-    z = inverse * r
-    d, rz = z, float(np.vdot(r, z))
-    gained, last = 0.0, deque(maxlen=_DELAY)
-    for _ in range(_MAX_KRYLOV_STEPS):
-        near = 0.5 * gained <= 100.0 * tolerance
-        settled = len(last) == _DELAY and sum(last) <= 0.01 * min(gained, tolerance)
-        if rz <= goal and (settled or not near):
-            break
-        hd = product(d)
-        curvature = float(np.vdot(d, hd))
-        if not curvature > 100.0 * _EPS * float(np.vdot(d, d / inverse)):
-            break  # H vanishes along d, to rounding: columns depend on each other
-        step = rz / curvature
-        x, r = x + step * d, r - step * hd
-        gained += step * rz
-        last.append(step * rz)
-        z = inverse * r
-        previous, rz = rz, float(np.vdot(r, z))
-        if rz == 0.0:
-            break
-        d = z + (rz / previous) * d
-    return x
 
 
 class SampledMetric:
@@ -153,18 +103,24 @@ class SampledMetric:
     Every term of a Hessian is positive semi-definite and the sampled terms are part of the whole,
     so that with S' the sum of the weights of the sample
 
-        H(theta) >= c M(theta),  c = min(1, min(pi) S' / S),    and
-        1/2 g^T H^-1 g <= 1/2 g^T M^-1 g / c.
+        H(theta) >= c M(theta),  c = min(1, min(pi) S' / S).
 
-    That bound, with the gradient of all rows and M at the same theta, certifies the optimum.
+    M is known at another theta'. Where no sampled row moves by more than d from there (its
+    largest less its smallest output of ``X (theta - theta')``), ``M(theta) >= e^-d M(theta')``
+    (Bach 2010, "Self-concordant analysis for logistic regression", proposition 1), so that
+
+        1/2 g^T H^-1 g <= 1/2 g^T M(theta')^-1 g e^d / c.
+
+    That bound, with the gradient of all rows, certifies the optimum.
     """
 
     is_sampled = True
 
     def __init__(self, framed, samples, share):
         self.framed, self.samples, self.share = framed, samples, share
+        self.evaluate = framed.value_and_gradient
         self.n_steps = 0
-        self._steps = None
+        self._steps = self._metric = self._taken_at = None
 
     @classmethod
     def of(cls, framed):
@@ -195,17 +151,17 @@ class SampledMetric:
         The metric of a sample is the Hessian of the one before; that of the first its own at the
         start, which from theta = 0 costs no more than a Gram matrix.
         """
-        factor = factor_hessian(self.samples[0], theta, SingularDirections(self.samples[0])).factor
+        metric = _factored(self.samples[0], theta)
         for sample in self.samples:
-            singular = SingularDirections(sample)
             # The optimum of a sample is about q / n from that of all rows: no use going on.
             close = 0.05 * theta.size / sample.blocks.n_samples
             for _ in range(_MAX_SAMPLE_ROUNDS):
-                theta, decrement, loss = _quasi_newton(sample, theta, factor, close)
-                factor = factor_hessian(sample, theta, singular).factor
+                theta, decrement, loss = _quasi_newton(sample, theta, metric.factor, close)
+                metric = _factored(sample, theta)
                 if decrement <= close * loss:
                     break
-        self._steps = QuasiNewton(factor)
+        self._steps = QuasiNewton(metric.factor)
+        self._take(metric, theta)
         return theta
 
     def direction(self, theta, gradient, tolerance):
@@ -218,19 +174,24 @@ class SampledMetric:
 
     def certifies(self, theta, gradient, tolerance):
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
-        flat = gradient.ravel()
-        if self._bound(flat) > _PROMISING * tolerance:
+        flat, sample = gradient.ravel(), self.samples[-1]
+        if self._bound(flat) > tolerance:
             return False
-        # M was taken elsewhere: only one at this theta bounds the Hessian at this theta.
-        sample = self.samples[-1]
-        metric = factor_hessian(sample, theta, SingularDirections(sample))
-        self._steps.factor = metric.factor
+        moved = sample.largest_move(theta - self._taken_at)
+        if self._bound(flat) > tolerance * math.exp(-moved):
+            self._take(_factored(sample, theta), theta)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
-        covered = metric.is_regular and not flat[metric.dead].any()
+        covered = self._metric.is_regular and not flat[self._metric.dead].any()
         return covered and self._bound(flat) <= tolerance
 
+    def _take(self, metric, theta):
+        """Go on in the metric of the last sample at theta."""
+        self._metric, self._taken_at = metric, theta
+        self._steps.factor = metric.factor
+
     def _bound(self, gradient):
-        return 0.5 * float(gradient @ self._steps.factor.solve(gradient)) / self.share
+        """``1/2 g^T M^-1 g / c``, M where it was taken."""
+        return 0.5 * float(gradient @ self._metric.factor.solve(gradient)) / self.share
 
 
 class QuasiNewton:
@@ -265,6 +226,11 @@ class QuasiNewton:
             self._pairs.append((change, gradient_change, curvature))
 
 
+def _factored(sample, theta):
+    """The Hessian of a sample at theta."""
+    return factor_hessian(sample, sample.hessian(theta), SingularDirections(sample))
+
+
 def _quasi_newton(sample, theta, factor, close):
     """Some quasi-Newton steps on a sample; theta, the last estimated decrement, and the loss."""
     steps = QuasiNewton(factor)
@@ -274,7 +240,9 @@ def _quasi_newton(sample, theta, factor, close):
         direction = steps.direction(gradient)
         decrement = -0.5 * float(np.vdot(gradient, direction))
         before, before_gradient = theta, gradient
-        theta, loss, gradient, t = backtrack(sample, theta, loss, gradient, direction)
+        theta, loss, gradient, t = backtrack(
+            sample, theta, loss, gradient, direction, sample.value_and_gradient
+        )
         if decrement <= close * float(loss[0]) or t == 0.0:
             break
         steps.remember(theta - before, gradient - before_gradient)

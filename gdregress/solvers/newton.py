@@ -70,7 +70,7 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
     if metric.is_sampled:  # the samples go on from here: no need of a gradient over all rows
         loss, gradient = framed.value(theta), np.full_like(theta, np.nan)
     else:
-        loss, gradient = _finite(framed, theta)
+        loss, gradient = _finite(metric, theta)
     start_loss = float(loss[0])
     record(0)
     for iteration in range(1, max_iter + 1):
@@ -83,13 +83,16 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
             loss, gradient = framed.value_and_gradient(theta)
             if not loss[0] < start_loss:  # the sample was no likeness of the rows
                 metric, theta = full_metric(framed), before
-                loss, gradient = _finite(framed, theta)
+                loss, gradient = _finite(metric, theta)
         else:
             tolerance = _tolerance(tol, loss, start_loss)
             direction, decrement = metric.direction(theta, gradient, tolerance)
             # The step of a full metric squares what the decrement measured before it.
             last = decrement <= tolerance
-            theta, loss, new_gradient, step = backtrack(framed, theta, loss, gradient, direction)
+            evaluate = framed.value_and_gradient if last else metric.evaluate
+            theta, loss, new_gradient, step = backtrack(
+                framed, theta, loss, gradient, direction, evaluate
+            )
             metric.remember(theta - before, new_gradient - gradient)
             gradient = new_gradient
         record(iteration, frame.leave(theta) - frame.leave(before), step)
@@ -112,9 +115,9 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
     return _finished(framed, theta, StopReason.MAX_ITER)
 
 
-def _finite(framed, theta):
+def _finite(metric, theta):
     """Loss and gradient at a start, which have to be finite."""
-    loss, gradient = framed.value_and_gradient(theta)
+    loss, gradient = metric.evaluate(theta)
     if not (np.isfinite(loss[0]) and np.isfinite(gradient).all()):
         raise FloatingPointError(
             "The loss at the start overflows float64; rescale X to ordinary units."
