@@ -184,7 +184,8 @@ class RowBlocks:
         if factor is not None:
             weight = factor if weight is None else weight * factor
         y = None if self.y is None else self.y[rows]
-        return RowBlocks(self.X[rows], y, weight, self.workers)
+        X = self.X[rows]
+        return RowBlocks(X if self.is_sparse else X.copy(), y, weight, self.workers)
 
     def with_y(self, y):
         """The same rows with another y."""

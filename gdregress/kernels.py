@@ -97,12 +97,6 @@ def _weighted_rows(X, weight):
 def _bordered_gram(X, weight):
     """``[X 1]^T diag(weight) [X 1]``, shape (p + 1, p + 1); `weight` None means ones."""
     n_samples, n_features = X.shape
-    if weight is not None and not sparse.issparse(X):
-        root = np.sqrt(weight)
-        Z = np.empty((n_samples, n_features + 1))
-        np.multiply(X, root[:, None], out=Z[:, :-1])
-        Z[:, -1] = root
-        return np.dot(Z.T, Z)
     out = np.empty((n_features + 1, n_features + 1))
     out[:-1, :-1] = _gram(_weighted_rows(X, weight))
     weight = np.ones(n_samples) if weight is None else weight

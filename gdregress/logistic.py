@@ -179,7 +179,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _encode(self, y, sample_weight):
         """Class codes and row weights; a class whose rows all weigh nothing does not exist."""
         classes, codes = encode_labels(y)
-        if not (len(classes) <= 2 and y.dtype.kind in "bi"):
+        few = len(classes) <= max(2, len(y) // 2)
+        if not (few and y.dtype.kind in "bi"):  # many labels, or such as are no labels
             check_classification_targets(y)
         weight_of = self._class_weights(classes, codes, sample_weight)
         weight = sample_weight

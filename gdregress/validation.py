@@ -296,7 +296,7 @@ def encode_labels(y):
             return np.array([low]), np.zeros(len(y), dtype=np.intp)
         upper = y == high
         if np.all(upper | (y == low)):
-            return np.array([low, high]), upper.astype(np.intp)
+            return np.array([low, high]), upper.view(np.uint8)
     return np.unique(y, return_inverse=True)
 
 

@@ -43,8 +43,7 @@ class ScaledCholesky:
             raise linalg.LinAlgError(
                 f"the leading minor of order {failed} is not positive definite"
             )
-        norm = np.abs(self.scaled).sum(axis=0).max()
-        self.rcond, _ = lapack.dpocon(self._factor, norm)
+        self.rcond, _ = lapack.dpocon(self._factor, lapack.dlange("1", self.scaled))
 
     def solve(self, b):
         """``H^-1 b`` for b of shape (q,) or (q, k)."""

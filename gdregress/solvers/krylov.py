@@ -34,22 +34,26 @@ class KrylovMetric:
     def __init__(self, framed):
         self.framed = framed
         self.evaluate = framed.value_and_gradient
-        self._first = None
+        self._first = self._preconditioner = None
 
     def direction(self, theta, gradient, tolerance):
         """The truncated Newton direction and the decrement."""
         hessian = self.framed.hessian_at(theta)
-        n_features, n_outputs = self.framed.shape
-        blocks_pay = n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS
-        preconditioner = (_Blocks if blocks_pay else _Diagonal)(hessian, self.framed)
-        square = float(np.vdot(gradient, preconditioner.solve(gradient)))
+        if self._preconditioner is None:
+            n_features, n_outputs = self.framed.shape
+            blocks_pay = n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS
+            self._preconditioner = (_Blocks if blocks_pay else _Diagonal)(hessian, self.framed)
+        solve = self._preconditioner.solve
+        square = float(np.vdot(gradient, solve(gradient)))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
         self._first = square if self._first is None else self._first
         share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        direction = _conjugate_gradients(
-            hessian.product, -gradient, preconditioner.solve, share**2 * square, tolerance
+        direction, n_steps = _conjugate_gradients(
+            hessian.product, -gradient, solve, share**2 * square, tolerance
         )
+        if n_steps > self._preconditioner.lasts:
+            self._preconditioner = None
         return direction, -0.5 * float(np.vdot(gradient, direction))
 
     def remember(self, change, gradient_change):
@@ -58,6 +62,8 @@ class KrylovMetric:
 
 class _Diagonal:
     """The diagonal of the Hessian; what does not move stays."""
+
+    lasts = 0
 
     def __init__(self, hessian, framed):
         diagonal = hessian.diagonal()
@@ -75,6 +81,8 @@ class _Blocks:
     Theta splits into its mean over the classes, on which H is the penalty alone (the gauge), and
     the rest, where the blocks act: the preconditioner is exact on the first.
     """
+
+    lasts = 8  # it costs as much as some products: good for more than one step of Newton
 
     def __init__(self, hessian, framed):
         self._factors = [_positive(block) for block in hessian.output_blocks()]
@@ -103,7 +111,7 @@ def _positive(matrix):
 
 
 def _conjugate_gradients(product, b, solve, goal, tolerance):
-    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner.
+    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner; and the steps it took.
 
     Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
     half of that is near the `tolerance`, the last ten additions have to be small beside it too.
@@ -113,7 +121,8 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
     z = solve(r)
     d, pd, rz = z, r, float(np.vdot(r, z))
     gained, last = 0.0, deque(maxlen=_DELAY)
-    for _ in range(_MAX_KRYLOV_STEPS):
+    n_steps = 0
+    while n_steps < _MAX_KRYLOV_STEPS:
         near = 0.5 * gained <= 100.0 * tolerance
         settled = len(last) == _DELAY and sum(last) <= 0.01 * min(gained, tolerance)
         if rz <= goal and (settled or not near):
@@ -122,6 +131,7 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
         curvature = float(np.vdot(d, hd))
         if not curvature > 100.0 * _EPS * float(np.vdot(d, pd)):
             break  # H vanishes along d, to rounding: columns depend on each other
+        n_steps += 1
         step = rz / curvature
         x, r = x + step * d, r - step * hd
         gained += step * rz
@@ -131,4 +141,4 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
         if not rz > 0.0:
             break
         d, pd = z + (rz / previous) * d, r + (rz / previous) * pd
-    return x
+    return x, n_steps

@@ -31,9 +31,12 @@ _MAX_FACTORED_PARAMETERS = 2500
 _MAX_COUPLED_WORK = 1e8
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
 _MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
+_ROWS = 20
 _MAX_SAMPLE_BYTES = 24 * 2**20
 # Steps on a sample in one metric, and how often it is renewed there.
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
+# A bound this many times the tolerance is left to another step: that costs less than a Hessian.
+_WORTH_A_STEP = 30.0
 # The pairs that quasi-Newton steps remember.
 _MEMORY = 20
 
@@ -130,7 +133,7 @@ class SampledMetric:
         if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
-            size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
+            size = max(_ROWS * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
         else:
             size = max(3 * n_features * n_outputs // 2, n_samples // 20, _MIN_SAMPLE)
         needed = size
@@ -178,7 +181,10 @@ class SampledMetric:
         if self._bound(flat) > tolerance:
             return False
         moved = sample.largest_move(theta - self._taken_at)
-        if self._bound(flat) > tolerance * math.exp(-moved):
+        missing = self._bound(flat) * math.exp(moved) / tolerance
+        if 1.0 < missing <= _WORTH_A_STEP:
+            return False
+        if missing > 1.0:
             self._take(_factored(sample, theta), theta)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
         covered = self._metric.is_regular and not flat[self._metric.dead].any()

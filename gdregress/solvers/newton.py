@@ -62,8 +62,9 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
 
     def record(iteration, update=None, step=math.nan):
         held_out = math.nan if validation is None else validation.value(frame.leave(theta))[0]
-        norm = float(np.linalg.norm(frame.gradient_outside(gradient)))
-        moved = math.nan if update is None else float(np.linalg.norm(update))
+        outside = frame.gradient_outside(gradient)
+        norm = math.sqrt(np.vdot(outside, outside))
+        moved = math.nan if update is None else math.sqrt(np.vdot(update, update))
         history.record(iteration, iteration, float(loss[0]), norm, moved, step, float(held_out))
 
     metric = SampledMetric.of(framed) or full_metric(framed)
