@@ -470,7 +470,7 @@ class LargestMove:
     def __call__(self, block, direction):
         X = self.frame.shifted(block.X)
         dz = linear_predictor(X, _on_original_scale(direction, self.frame))[:, 0, :]
-        moves = np.abs(dz) if dz.shape[1] == 1 else np.ptp(dz, axis=1)
+        moves = np.abs(dz[:, 0]) if dz.shape[1] == 1 else np.ptp(dz, axis=1)
         return np.max(moves, keepdims=True)
 
     @staticmethod

@@ -192,6 +192,12 @@ def test_hessian_its_products_and_its_diagonal(layout, weighted, frame_name, nam
     assert_reduces_to(product, kernels.CurvedProduct(*args), X, curvature, weight, direction)
     diagonal = np.diag(hessian).reshape(theta.shape)
     assert_reduces_to(diagonal, kernels.CurvedSquares(*args), X, curvature, weight)
+    k = kind.n_outputs
+    grams = np.stack([hessian[i::k, i::k] for i in range(k)])
+    assert_reduces_to(grams, kernels.CurvedGrams(*args), X, curvature, weight)
+    loss, gradient = total * plain.loss(theta[:, 0]), total * plain.gradient(theta[:, 0])
+    expected = np.array([loss]), gradient[:, None], hessian
+    assert_reduces_to(expected, kernels.Expansion(*args), X, y, weight, theta)
 
 
 # The kernels of the design
@@ -278,6 +284,17 @@ def test_column_ranges_of_sparse_columns_count_the_zeros(layout, tmp_path):
         kernels.ColumnRange()
     )
     assert_array_equal(found, [[0.0, -3.0, 0.0], [3.0, -1.0, 0.0]])
+
+
+@each_layout_and_frame
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_largest_move(layout, frame_name, name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind = KINDS[name]
+    y, direction = kind.draw(np.random.default_rng(3), N_ROWS), draw_theta(kind, 1)
+    dz = Plain(kind, (plain_X - frame.shift) / frame.scale, y).A @ direction[:, 0]
+    moves = [max(abs(row)) if name == "sigmoid" else max(row) - min(row) for row in dz]
+    assert_reduces_to(np.array([max(moves)]), kernels.LargestMove(frame), X, y, None, direction)
 
 
 @each_layout_and_frame

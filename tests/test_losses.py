@@ -106,6 +106,18 @@ def test_gradient_is_the_slope_of_the_value(name):
 
 
 @each_kind
+@pytest.mark.parametrize("scale", [1e-3, 3.0, 300.0])
+def test_the_sum_of_the_values_and_the_gradient_in_one_go(name, scale):
+    loss, y, z = draw(name, n_rows=1500, scale=scale)
+    value, gradient = loss.value_and_gradient(y, z)
+    weight = np.random.default_rng(6).uniform(0.0, 2.0, len(z))
+    for sample_weight, expected in ((None, value.sum(axis=0)), (weight, weight @ value)):
+        total, rows = loss.sum_and_gradient(y, z, sample_weight)
+        assert_allclose(total, expected, rtol=1e-13)
+        assert_allclose(rows, gradient, rtol=1e-13)
+
+
+@each_kind
 def test_many_models_equal_one_at_a_time(name):
     loss, y, z = draw(name)
     value, gradient = loss.value_and_gradient(y, z)
@@ -122,6 +134,8 @@ def test_arguments_are_left_alone(name):
     loss, y, z = draw(name)
     y_before, z_before = y.copy(), z.copy()
     loss.value_and_gradient(y, z)
+    loss.sum_and_gradient(y, z, None)
+    loss.sum_and_gradient(y, z, np.ones(len(z)))
     loss.curve(loss.curvature(z[:, 0]), z)
     assert_array_equal(y, y_before)
     assert_array_equal(z, z_before)
@@ -166,6 +180,24 @@ def test_curvature_is_the_slope_of_the_gradient(name):
     assert_allclose(loss.curve(rows, dz), np.einsum("nkl,nml->nmk", full, dz), atol=1e-9)
     assert_allclose(loss.curvature_diagonal(rows), np.einsum("nkk->nk", full), atol=1e-9)
     assert loss.curvature_diagonal(rows).shape == z.shape
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_a_curvature_shrinks_by_no_more_than_what_a_row_moves(name, scale):
+    """Self-concordance: ``A(z + d) >= e^-move A(z)``, and the bound is not idle."""
+    loss, _, z = draw(name, n_rows=2000)
+    z = z[:, 0]
+    d = scale * np.random.default_rng(4).standard_normal(z.shape)
+    moves = np.abs(d[:, 0]) if name == "sigmoid" else np.ptp(d, axis=1)
+    direction = np.random.default_rng(5).standard_normal((len(z), 1, z.shape[1]))
+
+    def bent(at):
+        return np.einsum("nmk,nmk->n", direction, loss.curve(loss.curvature(at), direction))
+
+    share = bent(z + d) / bent(z)
+    assert np.all(share >= np.exp(-moves) * (1 - 1e-9))
+    assert share.min() < 1.0
 
 
 @given(z=st.lists(finite(1e3), min_size=2, max_size=5))

@@ -206,6 +206,25 @@ def test_hessian_is_the_textbooks_and_its_products_agree(name, weighted, fit_int
                 exact = (expected @ problem.direction[:, m].ravel()).reshape(shape)
                 assert_allclose(product[:, m], exact, atol=1e-11)
         assert_allclose(applied.diagonal()[:, 0].ravel(), np.diag(expected), atol=1e-11)
+        for k, block in enumerate(applied.output_blocks()):
+            own = slice(k, None, problem.kind.n_outputs)
+            assert_allclose(block, expected[own, own], atol=1e-11)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sparse, monkeypatch):
+    """A column that the rows taken miss is not one of zeros."""
+    problem = Problem("softmax", weighted=True, alpha=0.1)
+    problem.X[: len(problem.X) // 2 * 2 : 2, 1] = 0.0
+    objective = problem.objective(is_sparse=is_sparse)
+    rows_for_every_second = len(problem.X) // (2 * objective.shape[0])
+    monkeypatch.setattr("gdregress.objective._ROWS_PER_COLUMN", rows_for_every_second)
+    applied = objective.hessian_at(problem.theta)
+    diagonal = applied.diagonal()[:, 0]
+    for k, block in enumerate(applied.output_blocks()):
+        assert np.all(np.diag(block) >= diagonal[:, k] * (1 - 1e-12))
+        assert np.linalg.eigvalsh(block)[0] > 0.0
+        assert not np.allclose(block, objective.hessian(problem.theta)[k::3, k::3])
 
 
 @each_kind
