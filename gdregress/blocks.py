@@ -97,14 +97,13 @@ class RowBlocks:
     def batches(self, generator, batch_size):
         """The mini-batches ``[X 1]`` of one epoch, in an order drawn from `generator`.
 
-        Rows are gathered in chunks of a quarter of a block, and sliced from there: the cost of
-        gathering is paid once per chunk, not once per batch. A batch is good until the next is
+        Rows are gathered in chunks of the size of a block, by all workers, and sliced from there:
+        the cost of gathering is paid once per chunk, not once per batch. A batch is good until the next is
         asked for: they share their memory, or the system would hand out new pages all the time.
         """
         order = generator.permutation(self.n_samples)
-        chunk_rows = max(1, self.block_rows // 4 // batch_size) * batch_size
-        shape = (min(chunk_rows, self.n_samples), self.n_features + 1)
-        memory = None if self.is_sparse else np.ones(shape)
+        chunk_rows = max(1, self.block_rows // batch_size) * batch_size
+        memory = None if self.is_sparse else self._memory(min(chunk_rows, self.n_samples))
         for first in range(0, self.n_samples, chunk_rows):
             X, y, weight = self._gathered(order[first : first + chunk_rows], memory)
             for begin in range(0, X.shape[0], batch_size):
@@ -122,11 +121,25 @@ class RowBlocks:
         if self.is_sparse:
             ones = np.ones((len(rows), 1))
             return Block(sparse.hstack([self.X[rows], ones], dtype=np.float64).tocsr(), y, weight)
-        X = memory[: len(rows)]
-        # take is twice as fast as an index; of another layout it would copy the whole.
-        contiguous = self.X.flags.c_contiguous
-        X[:, :-1] = np.take(self.X, rows, axis=0) if contiguous else self.X[rows]
-        return Block(X, y, weight)
+        taken, bordered = memory
+        n_parts = min(self.workers, len(rows))
+
+        def gather(number):
+            part = slice(number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts)
+            if self.X.flags.c_contiguous:  # of another layout, take would copy the whole
+                # In memory that is there already, and without looking at every index first.
+                np.take(self.X, rows[part], axis=0, out=taken[part], mode="clip")
+            else:
+                taken[part] = self.X[rows[part]]
+            bordered[part, :-1] = taken[part]
+
+        fold(gather, n_parts, _nothing, n_parts)
+        return Block(bordered[: len(rows)], y, weight)
+
+    def _memory(self, n_rows):
+        """Room for rows of X as they are, and for ``[X 1]``, which holds its ones."""
+        taken = np.empty((n_rows, self.n_features), dtype=self.X.dtype)
+        return taken, np.ones((n_rows, self.n_features + 1))
 
     def sample_rows(self, n_rows):
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
@@ -195,3 +208,7 @@ class RowBlocks:
         """About `n_rows` evenly spaced rows as float64, and their weights."""
         step = max(1, self.n_samples // n_rows)
         return self.block(slice(None, None, step))
+
+
+def _nothing(total, part):
+    """What parts that were written in place combine to."""

@@ -144,12 +144,16 @@ class BlockObjective:
         ``1/b sum_{i in batch} (m s_i / S) grad loss_i``, the penalty in full.
         """
         gradient = self._batch_gradient(block, theta)
-        gradient *= self.blocks.n_samples / (self.total_weight * block.X.shape[0])
+        gradient *= self._rows_per_weight / block.X.shape[0]
         if not self.fit_intercept:
             gradient[-1] = 0.0
         if self.penalty.l2:
             gradient += self._ridge * theta
         return gradient
+
+    @cached_property
+    def _rows_per_weight(self):
+        return self.blocks.n_samples / self.total_weight
 
     @cached_property
     def _ridge(self):
