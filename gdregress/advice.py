@@ -22,7 +22,7 @@ _INSIDE = ("gdregress.", "sklearn.callback.")
 
 def _warn(text, category):
     """Warn at the line of the user's that called the package."""
-    level, frame = 1, sys._getframe(1)
+    level, frame = 2, sys._getframe(1)  # level 1 is this function
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_INSIDE):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)

@@ -98,8 +98,9 @@ class RowBlocks:
         """The mini-batches ``[X 1]`` of one epoch, in an order drawn from `generator`.
 
         Rows are gathered in chunks of the size of a block, by all workers, and sliced from there:
-        the cost of gathering is paid once per chunk, not once per batch. A batch is good until the next is
-        asked for: they share their memory, or the system would hand out new pages all the time.
+        the cost of gathering is paid once per chunk, not once per batch. A batch is good until the
+        next is asked for: they share their memory, or the system would hand out new pages all the
+        time.
         """
         order = generator.permutation(self.n_samples)
         chunk_rows = max(1, self.block_rows // batch_size) * batch_size

@@ -265,7 +265,7 @@ class QuadraticObjective:
     @cached_property
     def _bound_norm(self):
         bound = self._A_transposed @ self.A
-        bound[np.diag_indices_from(bound)] = self.hessian_bound_diagonal()[:, 0, 0]
+        bound.flat[:: len(bound) + 1] = self.hessian_bound_diagonal()[:, 0, 0]
         return largest_eigenvalue(bound)
 
     def hessian_bound_norm(self):

@@ -2,6 +2,7 @@
 
 import re
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -292,3 +293,25 @@ def test_prediction_with_other_names(estimator):
     model = estimator(alpha=0.1).fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(pd.DataFrame(X, columns=["a", "b", "d"]))
+
+
+# Where a warning points
+
+
+def _fitted_with_a_warning():
+    X, y = [[0.0, 1.0], [1.0, 0.0], [2.0, 5.0], [3.0, 1.0]], [0, 0, 1, 1]
+    return {
+        "unfinished": lambda: LinearRegression(solver="gd", max_iter=1).fit(X, y),
+        "separable": lambda: LogisticRegression().fit(X, y),
+        "batch of everything": lambda: LogisticRegression(batch_size=9, tol=1e-2).fit(X, y),
+        "stream": lambda: LogisticRegression(solver="gd", learning_rate=1e9).partial_fit(
+            X, y, classes=[0, 1]
+        ),
+    }
+
+
+@pytest.mark.parametrize("which", _fitted_with_a_warning())
+def test_a_warning_points_at_the_line_of_the_user(which):
+    with pytest.warns(Warning) as caught:
+        _fitted_with_a_warning()[which]()
+    assert {Path(warning.filename) for warning in caught} == {Path(__file__)}
