@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_equal
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from gdregress import LinearRegression, LogisticRegression
 
@@ -312,6 +312,6 @@ def _fitted_with_a_warning():
 
 @pytest.mark.parametrize("which", _fitted_with_a_warning())
 def test_a_warning_points_at_the_line_of_the_user(which):
-    with pytest.warns(Warning) as caught:
+    with pytest.warns((ConvergenceWarning, UserWarning)) as caught:
         _fitted_with_a_warning()[which]()
     assert {Path(warning.filename) for warning in caught} == {Path(__file__)}
