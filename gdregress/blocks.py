@@ -127,8 +127,8 @@ class RowBlocks:
 
         def gather(number):
             part = slice(number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts)
-            if self.X.flags.c_contiguous:  # of another layout, take would copy the whole
-                # In memory that is there already, and without looking at every index first.
+            if self.X.flags.c_contiguous:
+                # Into memory that is there already, and without looking at every index first.
                 np.take(self.X, rows[part], axis=0, out=taken[part], mode="clip")
             else:
                 taken[part] = self.X[rows[part]]
@@ -198,8 +198,15 @@ class RowBlocks:
         if factor is not None:
             weight = factor if weight is None else weight * factor
         y = None if self.y is None else self.y[rows]
-        X = self.X[rows]
-        return RowBlocks(X if self.is_sparse else X.copy(), y, weight, self.workers)
+        return RowBlocks(self._copied(rows), y, weight, self.workers)
+
+    def _copied(self, rows):
+        if self.is_sparse:
+            return self.X[rows]
+        if isinstance(rows, slice):
+            return self.X[rows].copy()
+        # take is twice as fast as an index; of another layout it would copy the whole.
+        return np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
 
     def with_y(self, y):
         """The same rows with another y."""
