@@ -237,17 +237,17 @@ class Hessian(_Sum):
     def _softmax(X, p, sample_weight):
         """``diag(p) - p p^T`` couples the classes: X^T diag(s (p_k [k = l] - p_k p_l)) X."""
         n_outputs = p.shape[1]
-        root = np.ones(len(p)) if sample_weight is None else np.sqrt(sample_weight)
-        design = _bordered(X)
-        n_columns = design.shape[1]
-        scaled = p * root[:, None]
-        if sparse.issparse(design):
-            stacked = sparse.hstack([design.multiply(c[:, None]) for c in scaled.T]).tocsr()
+        rows = _weighted_rows(_bordered(X), sample_weight)
+        n_columns = rows.shape[1]
+        if sparse.issparse(rows):
+            stacked = sparse.hstack([rows.multiply(column[:, None]) for column in p.T]).tocsr()
+            own = (rows.T @ stacked).toarray()
         else:
-            stacked = (scaled[:, :, None] * design[:, None, :]).reshape(len(p), -1)
+            stacked = (p[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
+            own = np.dot(rows.T, stacked)
         hessian = -_gram(stacked).reshape(n_outputs, n_columns, n_outputs, n_columns)
-        for k in range(n_outputs):
-            hessian[k, :, k, :] += _gram(_weighted_rows(design, p[:, k] * root**2))
+        k = np.arange(n_outputs)
+        hessian[k, :, k, :] += own.reshape(n_columns, n_outputs, n_columns).transpose(1, 0, 2)
         size = n_outputs * n_columns
         return np.ascontiguousarray(hessian.transpose(1, 0, 3, 2)).reshape(size, size)
 
@@ -265,8 +265,11 @@ class Expansion(Hessian):
 
 def _bordered(X):
     """``[X 1]`` of one block."""
-    ones = np.ones((X.shape[0], 1))
-    return sparse.hstack([X, ones]).tocsr() if sparse.issparse(X) else np.hstack([X, ones])
+    if sparse.issparse(X):
+        return sparse.hstack([X, np.ones((X.shape[0], 1))]).tocsr()
+    bordered = np.ones((X.shape[0], X.shape[1] + 1))
+    bordered[:, :-1] = X
+    return bordered
 
 
 def _interleave(blocks):

@@ -53,11 +53,11 @@ def _fix_gauge(hessian, framed):
     if n_outputs == 1:
         return
     penalised = framed.penalty.l2 > 0.0
-    first = framed.shape[0] - 1 if penalised else 0
-    for j in range(first, framed.shape[0]):
-        rows = slice(j * n_outputs, (j + 1) * n_outputs)
-        block = hessian[rows, rows]
-        block += np.trace(block) / n_outputs**2
+    n_features = framed.shape[0]
+    j = np.arange(n_features - 1 if penalised else 0, n_features)
+    blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
+    trace = np.einsum("jkjk->j", blocks)[j]
+    blocks[j, :, j, :] += trace[:, None, None] / n_outputs**2
 
 
 class SingularDirections:

@@ -31,7 +31,6 @@ _MAX_FACTORED_PARAMETERS = 2500
 _MAX_COUPLED_WORK = 1e8
 # Samples: the smallest one, the growth from one to the next, and what makes the last one pay.
 _MIN_SAMPLE, _SAMPLE_GROWTH, _MAX_SAMPLE_SHARE = 2000, 8, 0.35
-_ROWS = 20
 _MAX_SAMPLE_BYTES = 24 * 2**20
 # Steps on a sample in one metric, and how often it is renewed there.
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
@@ -133,9 +132,9 @@ class SampledMetric:
         if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
-            size = max(_ROWS * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
+            size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
         else:
-            size = max(3 * n_features * n_outputs // 2, n_samples // 20, _MIN_SAMPLE)
+            size = max(5 * n_features * n_outputs, n_samples // 20, _MIN_SAMPLE)
         needed = size
         if not framed.blocks.is_sparse:
             size = min(size, _MAX_SAMPLE_BYTES // (8 * n_features))
