@@ -4,6 +4,8 @@ Block boundaries and the order of the fold depend on the shape alone, never on t
 workers, so one thread, two threads and a memory map give the same bits.
 """
 
+import operator
+
 import numpy as np
 from scipy import sparse
 
@@ -58,6 +60,13 @@ class RowBlocks:
         if self.sample_weight is None:
             return float(self.n_samples)
         return float(np.sum(self.sample_weight))
+
+    @property
+    def n_weighing(self):
+        """The number of rows of positive weight."""
+        return (
+            self.n_samples if self.sample_weight is None else np.count_nonzero(self.sample_weight)
+        )
 
     def block(self, rows):
         """The block of a slice or an index array of rows."""
@@ -133,8 +142,9 @@ class RowBlocks:
             else:
                 taken[part] = self.X[rows[part]]
             bordered[part, :-1] = taken[part]
+            return part.stop - part.start
 
-        fold(gather, n_parts, _nothing, n_parts)
+        fold(gather, n_parts, operator.add, n_parts)
         return Block(bordered[: len(rows)], y, weight)
 
     def _memory(self, n_rows):
@@ -146,12 +156,15 @@ class RowBlocks:
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
 
         One row of each of `n_rows` runs of equal length, with a fixed seed: "exact" is
-        reproducible. Columns with few entries other than zero in the sample are rare: the first
+        reproducible. Rows that weigh nothing are passed over. Columns with few entries other than zero in the sample are rare: the first
         rows that have them are taken too, with certainty.
         """
-        edges = np.arange(n_rows + 1) * self.n_samples // n_rows
+        n_weighing = self.n_weighing
+        edges = np.arange(n_rows + 1) * n_weighing // n_rows
         length = np.diff(edges)
         rows = edges[:-1] + (np.random.default_rng(0).random(n_rows) * length).astype(np.intp)
+        if n_weighing < self.n_samples:
+            rows = np.flatnonzero(self.sample_weight)[rows]
         probability = 1.0 / length
         enough = min(_RARE, n_rows // 2)
         pilot = rows[:: max(1, n_rows // _PILOT_ROWS)]
@@ -185,6 +198,8 @@ class RowBlocks:
         for begin in range(0, self.n_samples, self.block_rows):
             X = self.X[begin : begin + self.block_rows][:, columns]
             entries = (X.toarray() if self.is_sparse else X) != 0
+            if self.sample_weight is not None:
+                entries &= self.sample_weight[begin : begin + self.block_rows, None] > 0.0
             wanted = entries & (np.cumsum(entries, axis=0) + seen <= _RARE)
             found.append(begin + np.flatnonzero(wanted.any(axis=1)))
             seen += entries.sum(axis=0)
@@ -201,6 +216,7 @@ class RowBlocks:
         return RowBlocks(self._copied(rows), y, weight, self.workers)
 
     def _copied(self, rows):
+        """Some rows of X, in memory of their own."""
         if self.is_sparse:
             return self.X[rows]
         if isinstance(rows, slice):
@@ -216,7 +232,3 @@ class RowBlocks:
         """About `n_rows` evenly spaced rows as float64, and their weights."""
         step = max(1, self.n_samples // n_rows)
         return self.block(slice(None, None, step))
-
-
-def _nothing(total, part):
-    """What parts that were written in place combine to."""

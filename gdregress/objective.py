@@ -384,8 +384,9 @@ class AppliedHessian:
         """
         objective, blocks = self._objective, self._blocks
         step = max(1, blocks.n_samples // (_ROWS_PER_COLUMN * objective.shape[0]))
-        if step > 1:
-            blocks = blocks.subset(slice(None, None, step), None)
+        some = blocks.subset(slice(None, None, step), None) if step > 1 else blocks
+        if some.total_weight > 0.0:
+            blocks = some
         grams = blocks.reduce(CurvedGrams(objective.loss, objective.frame))
         grams *= 1.0 / blocks.total_weight
         if not objective.fit_intercept:
@@ -393,7 +394,7 @@ class AppliedHessian:
         curvature = objective.penalty.curvature((objective.shape[0], 1))[:, 0]
         diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
         diagonal += curvature
-        if step > 1:
+        if blocks is not self._blocks:
             np.maximum(diagonal, self.diagonal()[:, 0].T, out=diagonal)
         return grams
 

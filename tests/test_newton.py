@@ -297,6 +297,20 @@ def test_the_certificate_of_a_sample_holds_on_awkward_tables(data, tol, force):
     assert_certified(name, theta, history, X, y, weight, tol=tol)
 
 
+@each_kind
+@pytest.mark.parametrize("n_weighing", [20, 4_000])
+def test_rows_that_weigh_nothing_are_no_rows(name, n_weighing):
+    """Among 100,000 rows of weight zero, a sample that saw none of the others would know nothing."""
+    X, y, _ = table(name, 100_000, 4)
+    kept = np.sort(np.random.default_rng(9).choice(len(X), n_weighing, replace=False))
+    weight = np.zeros(len(X))
+    weight[kept] = 1.0
+    theta, reason, _ = fit(objective_of(name, X, y, weight, 0.01), tol=1e-9)
+    alone, _, _ = fit(objective_of(name, X[kept], y[kept], None, 0.01), tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    assert_allclose(theta, alone, rtol=1e-7, atol=1e-9)
+
+
 # Awkward columns
 
 

@@ -128,7 +128,7 @@ class SampledMetric:
     def of(cls, framed):
         """Samples of the rows where they pay, else None."""
         n_features, n_outputs = framed.shape
-        n_samples = framed.blocks.n_samples
+        n_samples = framed.blocks.n_weighing
         if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
