@@ -156,8 +156,8 @@ class RowBlocks:
         """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
 
         One row of each of `n_rows` runs of equal length, with a fixed seed: "exact" is
-        reproducible. Rows that weigh nothing are passed over. Columns with few entries other than zero in the sample are rare: the first
-        rows that have them are taken too, with certainty.
+        reproducible. Rows that weigh nothing are passed over. Columns with few entries other than
+        zero in the sample are rare: the first rows that have them are taken too, with certainty.
         """
         n_weighing = self.n_weighing
         edges = np.arange(n_rows + 1) * n_weighing // n_rows

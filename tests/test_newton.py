@@ -300,7 +300,7 @@ def test_the_certificate_of_a_sample_holds_on_awkward_tables(data, tol, force):
 @each_kind
 @pytest.mark.parametrize("n_weighing", [20, 4_000])
 def test_rows_that_weigh_nothing_are_no_rows(name, n_weighing):
-    """Among 100,000 rows of weight zero, a sample that saw none of the others would know nothing."""
+    """Among 100,000 rows without weight, a sample that misses the others would know nothing."""
     X, y, _ = table(name, 100_000, 4)
     kept = np.sort(np.random.default_rng(9).choice(len(X), n_weighing, replace=False))
     weight = np.zeros(len(X))
