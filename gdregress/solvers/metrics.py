@@ -36,6 +36,7 @@ _MAX_SAMPLE_BYTES = 24 * 2**20
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 # A bound this many times the tolerance is left to another step: that costs less than a Hessian.
 _WORTH_A_STEP = 30.0
+_FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
 # The pairs that quasi-Newton steps remember.
 _MEMORY = 20
 
@@ -177,17 +178,19 @@ class SampledMetric:
     def certifies(self, theta, gradient, tolerance):
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
         flat, sample = gradient.ravel(), self.samples[-1]
-        if self._bound(flat) > tolerance:
+        bound = self._bound(flat)
+        if bound > tolerance:
             return False
-        moved = sample.largest_move(theta - self._taken_at)
-        missing = self._bound(flat) * math.exp(moved) / tolerance
-        if 1.0 < missing <= _WORTH_A_STEP:
-            return False
-        if missing > 1.0:
+        moved = min(sample.largest_move(theta - self._taken_at), _FAR)
+        missing = bound * math.exp(moved) / tolerance
+        if not missing <= 1.0:
+            if missing <= _WORTH_A_STEP:
+                return False
             self._take(_factored(sample, theta), theta)
+            bound = self._bound(flat)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
         covered = self._metric.is_regular and not flat[self._metric.dead].any()
-        return covered and self._bound(flat) <= tolerance
+        return covered and bound <= tolerance
 
     def _take(self, metric, theta):
         """Go on in the metric of the last sample at theta."""
