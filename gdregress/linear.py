@@ -50,9 +50,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     learning_rate : float, "auto" or "line_search", default="auto"
         The step size eta > 0. ``"auto"``: 1 / lambda_max of the Hessian
         ``1/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` (X with its column of ones)
-        for full batches, a bound from expected smoothness for mini-batches, and a constant in
-        units of theta for the adaptive rules. ``"line_search"``: exact, or by trial steps; for
-        full batches with ``"gd"`` and ``"nesterov"``.
+        for full batches, a bound from expected smoothness for mini-batches, and for the adaptive
+        rules a constant in units of theta, 0.01, or less where columns are large.
+        ``"line_search"``: exact, or by trial steps; for full batches with ``"gd"`` and
+        ``"nesterov"``.
     schedule : str or callable, default="constant"
         Factor s(t) > 0 on the learning rate, s(0) = 1: ``"constant"``, ``"inverse_scaling"``,
         ``"exponential"``, ``"step"``, ``"cosine"``, an instance from :mod:`gdregress.solvers`, or

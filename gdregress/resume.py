@@ -1,5 +1,6 @@
 """What a later call needs to go on where an earlier one ended."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,12 +74,25 @@ class Descent:
 def automatic_rate(objective, rule, batch_size):
     """The step size that is safe for the rule; see ``learning_rate`` of the estimators.
 
-    Mini-batches of `batch_size` rows; None means full batches.
+    Mini-batches of `batch_size` rows; None means full batches. Adaptive rules have a constant,
+    and less where columns are so large that it would throw theta about.
     """
     if rule.default_learning_rate is not None:
-        return rule.default_learning_rate
+        return min(rule.default_learning_rate, _harmless_move(objective))
     if batch_size is None:
         curvature = objective.hessian_bound_norm()
         return 1.0 / curvature if curvature > 0.0 else 1.0
     smoothness = objective.expected_smoothness(batch_size)
     return rule.stochastic_share / (2.0 * smoothness) if smoothness > 0.0 else 1.0
+
+
+def _harmless_move(objective):
+    """How far all coefficients may move at once, whatever their signs, without much harm.
+
+    With h the diagonal of the Hessian bound and K outputs, a move of every coefficient by eta
+    bends the loss by at most ``K/2 (eta sum_j sqrt(h_jj))^2``: here a quarter of L(0).
+    """
+    roots = np.sqrt(objective.hessian_bound_diagonal()).sum()
+    n_outputs = objective.shape[1]
+    at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
+    return math.sqrt(0.5 * at_zero / n_outputs) / roots if at_zero > 0.0 < roots else math.inf

@@ -72,12 +72,47 @@ def test_in_full_batches_it_is_that_of_plain_descent(solver, name):
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_adaptive_rules_have_a_constant_in_units_of_theta(solver, rate, batch_size):
     case = descent_case("squares")
-    for unit in (1.0, 1e6):
-        model = LinearRegression(solver=solver, batch_size=batch_size, max_iter=1, tol=0)
-        assert model.fit(case.X * unit, case.y).learning_rate_ == rate
-        if batch_size is None:
-            step = {"adagrad": rate, "rmsprop": rate / np.sqrt(0.1), "adam": rate}[solver]
-            assert_allclose(np.abs(model.coef_), step, rtol=1e-6)
+    model = LinearRegression(solver=solver, batch_size=batch_size, max_iter=1, tol=0)
+    assert model.fit(case.X, case.y).learning_rate_ == rate
+    if batch_size is None:
+        step = {"adagrad": rate, "rmsprop": rate / np.sqrt(0.1), "adam": rate}[solver]
+        assert_allclose(np.abs(model.coef_), step, rtol=1e-6)
+
+
+@each_case
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_adaptive_rules_move_less_where_columns_are_large(name, batch_size):
+    case = descent_case(name)
+    X = case.X * 1e5
+    model = case.estimator(solver="adam", batch_size=batch_size, max_iter=1, tol=0).fit(X, case.y)
+    bound = {"sigmoid": 0.25, "softmax": 0.5}.get(name, 1.0)
+    columns = np.column_stack([X, np.ones(len(X))])
+    roots = np.sqrt(bound * np.mean(columns**2, axis=0)).sum()
+    n_outputs = len(np.atleast_2d(model.coef_))
+    squares = 0.5 * np.sum(np.square(case.y)) / len(X)
+    zero = np.log(max(2, n_outputs)) if bound < 1.0 else squares
+    assert_allclose(model.learning_rate_, np.sqrt(zero / (2 * n_outputs)) / roots, rtol=1e-10)
+    assert model.learning_rate_ < 1e-4
+
+
+def test_a_target_of_zeros_leaves_adaptive_rules_their_constant():
+    model = LinearRegression(solver="adam", max_iter=3, tol=0).fit([[1e6], [2e6]], [0.0, 0.0])
+    assert model.learning_rate_ == 0.01
+    assert_allclose(model.coef_, 0.0)
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "rmsprop", "adam"])
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_adaptive_rules_end_below_their_start_on_raw_columns(solver, batch_size):
+    """Columns like rooms, people and degrees: a constant 0.01 ends at twenty times its start."""
+    rng = np.random.default_rng(0)
+    size = np.array([3000.0, 600.0, 1500.0, 500.0, 4.0, 30.0, 100.0])
+    X = size * rng.lognormal(0.0, 0.7, (2000, 7))
+    y = (X / size).sum(axis=1) - 2 * X[:, 4] / 4 + rng.logistic(size=2000) > 6
+    model = LogisticRegression(
+        solver=solver, batch_size=batch_size, max_iter=100, tol=0, random_state=0
+    ).fit(X, y)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
 @pytest.mark.parametrize("solver", RULES)

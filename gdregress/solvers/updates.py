@@ -41,7 +41,7 @@ class UpdateRule(BaseEstimator):
     has_proximal_step = False
     looks_ahead = False
     # Rules that divide by the size of past gradients move each coefficient by about the learning
-    # rate per step, so theirs is in units of theta and cannot come from the curvature.
+    # rate per step, so theirs is in units of theta; the curvature only says where it is too much.
     default_learning_rate = None
     # The share of the plain mini-batch rate that is safe when past gradients accumulate.
     stochastic_share = 1.0
@@ -227,7 +227,8 @@ class Adagrad(UpdateRule):
     """``G <- G + g^2``, ``theta <- theta - eta g / (sqrt(G) + epsilon)``, elementwise.
 
     Duchi, Hazan & Singer (2011), "Adaptive subgradient methods", the diagonal variant. The
-    learning rate is in units of theta; ``"auto"`` is 0.01.
+    learning rate is in units of theta; ``"auto"`` is 0.01, less
+    where columns are large.
 
     Parameters
     ----------
@@ -262,7 +263,8 @@ class RMSProp(UpdateRule):
     """``v <- rho v + (1 - rho) g^2``, ``theta <- theta - eta g / (sqrt(v) + epsilon)``.
 
     Tieleman & Hinton (2012), lecture 6.5, uncentred, v starts at zero without bias correction. The
-    learning rate is in units of theta; ``"auto"`` is 0.01.
+    learning rate is in units of theta; ``"auto"`` is 0.01, less
+    where columns are large.
 
     Parameters
     ----------
@@ -304,7 +306,8 @@ class Adam(UpdateRule):
         v <- beta2 v + (1 - beta2) g^2,    v^ = v / (1 - beta2^t)
 
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. The learning
-    rate is in units of theta; ``"auto"`` is 0.01.
+    rate is in units of theta; ``"auto"`` is 0.01, less
+    where columns are large.
 
     Parameters
     ----------
