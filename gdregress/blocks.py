@@ -5,6 +5,7 @@ workers, so one thread, two threads and a memory map give the same bits.
 """
 
 import operator
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -78,12 +79,17 @@ class RowBlocks:
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return Block(X, y, weight)
 
+    @cached_property
+    def _only_block(self):
+        """All rows, where they are few: kept, for iterations that take microseconds."""
+        return self.block(slice(0, self.n_samples))
+
     def reduce(self, kernel, *args):
         """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers."""
         n_samples, block_rows = self.n_samples, self.block_rows
         n_blocks = -(-n_samples // block_rows)
         if n_blocks == 1:
-            return self._unguarded(kernel, 0, 1, args)
+            return kernel(self._only_block, *args)
         n_runs = min(n_blocks, _N_RUNS)
 
         def run(number):

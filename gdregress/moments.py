@@ -211,7 +211,8 @@ class QuadraticObjective:
             self.A[-1, :-1] = frame.shift + frame.scale * factor.mean_x
             self.A[-1, -1] = 1.0
         self._A_transposed = np.ascontiguousarray(self.A.T)
-        self.d = np.vstack([factor.q / root_weight, factor.mean_y + factor.y_shift])
+        d = np.vstack([factor.q / root_weight, factor.mean_y + factor.y_shift])
+        self.d = d[:, None, :]
         self.rest = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
 
     @property
@@ -219,18 +220,15 @@ class QuadraticObjective:
         return self.penalty.l1 > 0.0
 
     def _residual(self, theta):
-        n_rows, n_models, n_outputs = theta.shape
-        e = np.dot(self.A, theta.reshape(n_rows, -1)).reshape(n_rows, n_models, n_outputs)
-        e -= self.d[:, None, :]
+        e = np.dot(self.A, theta.reshape(len(theta), -1)).reshape(theta.shape)
+        e -= self.d
         return e
 
     def _value(self, theta, e):
         if theta.shape[1] == 1:
-            value = np.array([np.vdot(e, e)])
+            value = np.array([0.5 * np.vdot(e, e) + self.rest])
         else:
-            value = np.einsum("jmk,jmk->m", e, e)
-        value *= 0.5
-        value += self.rest
+            value = 0.5 * np.einsum("jmk,jmk->m", e, e) + self.rest
         if self.penalty.l1 or self.penalty.l2:
             value += self.penalty.value(theta)
         return value
