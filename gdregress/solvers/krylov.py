@@ -114,8 +114,8 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
     """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner; and the steps it took.
 
     Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
-    half of that is near the `tolerance`, the last ten additions have to be small beside it too.
-    Hestenes & Stiefel (1952).
+    half of that is no more than the `tolerance`, or not by much, the last ten additions have to be
+    small beside it too. Hestenes & Stiefel (1952).
     """
     x, r = np.zeros_like(b), b
     z = solve(r)
@@ -123,8 +123,8 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
     gained, last = 0.0, deque(maxlen=_DELAY)
     n_steps = 0
     while n_steps < _MAX_KRYLOV_STEPS:
-        near = 0.5 * gained <= 100.0 * tolerance
-        settled = len(last) == _DELAY and sum(last) <= 0.01 * min(gained, tolerance)
+        near = 0.5 * gained <= 2.0 * tolerance
+        settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
         if rz <= goal and (settled or not near):
             break
         hd = product(d)
