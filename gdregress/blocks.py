@@ -51,7 +51,7 @@ class RowBlocks:
         self.is_sparse = sparse.issparse(X)
         block_bytes = _BLOCK_BYTES if block_bytes is None else block_bytes
         per_row = X.nnz // max(1, X.shape[0]) * 12 + 8 if self.is_sparse else 8 * X.shape[1]
-        if self.is_sparse:  # slicing a sparse matrix costs as much as a million additions
+        if self.is_sparse:  # a block of its own costs as much as a million additions
             block_bytes *= 4
         self.block_rows = max(_MIN_BLOCK_ROWS, block_bytes // max(1, per_row))
 
@@ -71,13 +71,24 @@ class RowBlocks:
 
     def block(self, rows):
         """The block of a slice or an index array of rows."""
-        everything = isinstance(rows, slice) and rows == slice(0, self.n_samples)
-        X = self.X if everything else self.X[rows]
+        if self.is_sparse and isinstance(rows, slice) and rows.step is None:
+            X = self._run(rows.start, rows.stop)
+        else:
+            X = self.X[rows]
         if X.dtype != np.float64:
             X = X.astype(np.float64)
         y = None if self.y is None else self.y[rows]
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return Block(X, y, weight)
+
+    def _run(self, first, last):
+        """Consecutive rows of a sparse X, without the copy that a slice makes."""
+        if (first, last) == (0, self.n_samples):
+            return self.X
+        begin, end = self.X.indptr[first], self.X.indptr[last]
+        indptr = self.X.indptr[first : last + 1] - begin
+        parts = self.X.data[begin:end], self.X.indices[begin:end], indptr
+        return type(self.X)(parts, shape=(last - first, self.n_features))
 
     @cached_property
     def _only_block(self):
