@@ -183,7 +183,7 @@ def test_curvature_is_the_slope_of_the_gradient(name):
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 def test_a_curvature_shrinks_by_no_more_than_what_a_row_moves(name, scale):
     """Self-concordance: ``A(z + d) >= e^-move A(z)``, and the bound is not idle."""
     loss, _, z = draw(name, n_rows=2000)
@@ -195,9 +195,9 @@ def test_a_curvature_shrinks_by_no_more_than_what_a_row_moves(name, scale):
     def bent(at):
         return np.einsum("nmk,nmk->n", direction, loss.curve(loss.curvature(at), direction))
 
-    share = bent(z + d) / bent(z)
-    assert np.all(share >= np.exp(-moves) * (1 - 1e-9))
-    assert share.min() < 1.0
+    rounding = 8 * EPS * np.einsum("nmk,nmk->n", direction, direction)
+    assert np.all(bent(z + d) >= np.exp(-moves) * bent(z) * (1 - 1e-12) - rounding)
+    assert np.any(bent(z + d) < bent(z))
 
 
 @given(z=st.lists(finite(1e3), min_size=2, max_size=5))

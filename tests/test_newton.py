@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from plain import KINDS, Plain
 from scipy import sparse
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from gdregress.blocks import RowBlocks
 from gdregress.history import History, StopReason
@@ -312,6 +312,25 @@ def test_rows_that_weigh_nothing_are_no_rows(name, n_weighing):
 
 
 # Awkward columns
+
+
+@each_metric
+@each_kind
+@pytest.mark.parametrize("size", [1e-150, 1e-30, 1e30, 1e150])
+def test_the_unit_of_a_penalised_column_is_no_matter(metric, name, size, force):
+    """Next to a column of size 1e150 its penalty is nothing; one of 1e-150 is held at zero."""
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    Z = X * [1.0, size, 1.0, 1.0]
+    theta, reason, _ = fit(objective_of(name, Z, y, weight, 1e-3), tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    held = 1e-3 / np.array([1.0, size, 1.0, 1.0]) ** 2
+    z = Z @ theta[:-1] + theta[-1]
+    p = expit(z) if name == "sigmoid" else softmax(z, axis=1)
+    target = y if name == "sigmoid" else np.eye(z.shape[1])[y[:, 0]]
+    gradient = X.T @ (weight[:, None] * (p - target)) / weight.sum()
+    in_units = theta[:-1] * np.array([1.0, size, 1.0, 1.0])[:, None]
+    assert_allclose(gradient + held[:, None] * in_units, 0.0, atol=1e-7)
 
 
 @each_metric

@@ -15,6 +15,8 @@ _MAX_KRYLOV_STEPS = 1000
 _DELAY = 10
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
+# A penalty below this share of the curvature of the loss moves nothing.
+_NEGLIGIBLE = 1e-12
 # Blocks of the Hessian are factored up to this many columns; beyond, its diagonal has to do.
 _MAX_BLOCK_COLUMNS = 1024
 
@@ -85,9 +87,12 @@ class _Blocks:
     lasts = 8  # it costs as much as some products: good for more than one step of Newton
 
     def __init__(self, hessian, framed):
-        self._factors = [_positive(block) for block in hessian.output_blocks()]
+        blocks = hessian.output_blocks()
         ridge = framed.penalty.curvature((framed.shape[0], 1))
-        self._gauge = np.divide(1.0, ridge, out=np.zeros_like(ridge), where=ridge > 0.0)
+        # Beside a penalty below rounding level, the mean of a residual is rounding too.
+        counts = ridge > _NEGLIGIBLE * np.einsum("kjj->j", blocks)[:, None]
+        self._gauge = np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
+        self._factors = [_positive(block) for block in blocks]
 
     def solve(self, r):
         mean = r.mean(axis=2, keepdims=True)
