@@ -123,7 +123,7 @@ class DescentMixin:
             batch_size = None
         rate = settings.learning_rate
         if plan.automatic_rate:
-            rate = automatic_rate(objective, plan.rule, batch_size or n_samples)
+            rate = automatic_rate(objective, plan.rule, batch_size or n_samples, is_part=True)
             rate = descent.rate = min(rate, descent.rate)
         settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
         reason = descend(objective, plan.rule, settings, descent.state, descent.history)

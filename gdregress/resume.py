@@ -71,13 +71,16 @@ class Descent:
         )
 
 
-def automatic_rate(objective, rule, batch_size):
+def automatic_rate(objective, rule, batch_size, *, is_part=False):
     """The step size that is safe for the rule; see ``learning_rate`` of the estimators.
 
     Mini-batches of `batch_size` rows; None means full batches. Adaptive rules have a constant,
-    and less where columns are so large that it would throw theta about.
+    and less where columns are so large that it would throw theta about. Of a part of a stream
+    (`is_part`) the targets do not tell how large the others are: there it is the constant.
     """
     if rule.default_learning_rate is not None:
+        if is_part and objective.is_quadratic:
+            return rule.default_learning_rate
         return min(rule.default_learning_rate, _harmless_move(objective))
     if batch_size is None:
         curvature = objective.hessian_bound_norm()
@@ -95,4 +98,4 @@ def _harmless_move(objective):
     roots = np.sqrt(objective.hessian_bound_diagonal()).sum()
     n_outputs = objective.shape[1]
     at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
-    return math.sqrt(0.5 * at_zero / n_outputs) / roots if at_zero > 0.0 < roots else math.inf
+    return math.sqrt(0.5 * at_zero / n_outputs) / roots if min(at_zero, roots) > 0.0 else math.inf

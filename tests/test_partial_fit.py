@@ -426,3 +426,16 @@ def test_an_intercept_comes_first_or_not_at_all():
     case = descent_case("squares")
     model = LinearRegression().partial_fit(case.X, case.y).set_params(fit_intercept=False)
     refused(model, "fit_intercept=True; got fit_intercept=False", case.X, case.y)
+
+
+@pytest.mark.parametrize("rule", ["adagrad", "rmsprop", "adam"])
+def test_small_targets_in_a_stream_do_not_stop_an_adaptive_rule(rule):
+    """An automatic rate may only shrink: one row with y near zero must not shrink it for ever."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 3))
+    y = rng.standard_normal(50)
+    y[7] = 1e-12
+    model = LinearRegression(solver=rule, batch_size=1, random_state=0)
+    for i in range(50):
+        model.partial_fit(X[i : i + 1], y[i : i + 1])
+    assert model.learning_rate_ == 0.01
