@@ -4,6 +4,20 @@ The displays have scikit-learn's form: ``from_estimator`` computes, ``plot`` dra
 keeps ``ax_`` and ``figure_``. matplotlib is imported when something is drawn, not before.
 """
 
-from gdregress.inspection._loss_curve import LossCurve, LossCurveDisplay
+from ._coefficient_path import CoefficientPathDisplay
+from ._curves import LossCurve
+from ._descent_path import DescentPath, DescentPathDisplay
+from ._learning_rate import LearningRateDisplay, RateTrial
+from ._loss_curve import LossCurveDisplay
+from ._loss_surface import LossSurfaceDisplay
 
-__all__ = ["LossCurveDisplay", "LossCurve"]
+__all__ = [
+    "CoefficientPathDisplay",
+    "DescentPath",
+    "DescentPathDisplay",
+    "LearningRateDisplay",
+    "LossCurve",
+    "LossCurveDisplay",
+    "LossSurfaceDisplay",
+    "RateTrial",
+]

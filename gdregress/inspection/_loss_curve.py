@@ -2,95 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import clone
 
-from ..history import StopReason
+from ._curves import LossCurve
+from ._drawing import (
+    NEUTRAL,
+    curve_styles,
+    final_estimator,
+    keyword_sets,
+    legend_beside,
+    named_estimators,
+    new_axes,
+    quiet_grid,
+)
 
-_X_LABELS = {"iteration": "Iteration", "seconds": "Time since the fit began (s)"}
+__all__ = ["LossCurve", "LossCurveDisplay"]
 
+_X_LABELS = {
+    "iteration": "Iteration",
+    "step": "Step",
+    "seconds": "Time since the fit began (s)",
+}
+_Y_LABELS = {
+    "loss": "Loss",
+    "validation_loss": "Loss on the validation data",
+    "gradient_norm": "Gradient norm",
+    "update_norm": "Norm of the update",
+    "learning_rate": "Learning rate",
+}
 # How far above the highest starting loss a curve may climb before it leaves the picture. A fit that
 # diverges grows geometrically: shown whole, it would press all the others into the bottom line.
 _HEADROOM = {"log": 10.0, "linear": 1.15}
-
-
-# The sentences of StopReason are too long for a legend.
-_IN_SHORT = {
-    StopReason.SOLVED.value: "solved exactly",
-    StopReason.GRADIENT.value: "converged",
-    StopReason.DECREMENT.value: "converged",
-    StopReason.UPDATE.value: "update below tol",
-    StopReason.LOSS.value: "loss no longer falls",
-    StopReason.MAX_ITER.value: "reached max_iter",
-    StopReason.EARLY.value: "stopped early",
-    StopReason.DIVERGED.value: "diverged",
-    StopReason.SEPARABLE.value: "separable classes",
-    StopReason.CALLBACK.value: "stopped by a callback",
-    StopReason.INTERRUPTED.value: "interrupted",
-    StopReason.EPOCH.value: "one pass made",
-}
-
-
-@dataclass(frozen=True)
-class LossCurve:
-    """The loss of one fit, iteration by iteration.
-
-    Attributes
-    ----------
-    name : str
-        What the legend calls the fit.
-    iteration, seconds, loss : ndarray of shape (n_iter_ + 1,)
-        Columns of the fit's ``history_``; row 0 is the start.
-    validation_loss : ndarray of shape (n_iter_ + 1,) or None
-        Loss on the validation data, without the penalty; None where none was recorded.
-    stop_reason : str
-        Why the fit stopped, as it says itself.
-    converged : bool
-        The fit's ``converged_``.
-    quantity : str
-        What the loss is, with its unit: the label of the vertical axis.
-    """
-
-    name: str
-    iteration: np.ndarray
-    seconds: np.ndarray
-    loss: np.ndarray
-    validation_loss: np.ndarray | None
-    stop_reason: str
-    converged: bool
-    quantity: str
-
-    @classmethod
-    def from_estimator(cls, estimator: Any, *, name: str | None = None) -> LossCurve:
-        """Read the curve from a fitted estimator, or from a Pipeline or search that ends in one."""
-        model = _final_estimator(estimator)
-        history = model.history_
-        validation = np.asarray(history["validation_loss"], dtype=float)
-        return cls(
-            name=_default_name(model) if name is None else str(name),
-            iteration=np.asarray(history["iteration"], dtype=float),
-            seconds=np.asarray(history["seconds"], dtype=float),
-            loss=np.asarray(history["loss"], dtype=float),
-            validation_loss=validation if np.isfinite(validation).any() else None,
-            stop_reason=str(model.stop_reason_),
-            converged=bool(model.converged_),
-            quantity=_quantity(model),
-        )
-
-    @property
-    def outcome(self) -> str:
-        """The stop reason in two or three words."""
-        return _IN_SHORT.get(self.stop_reason, self.stop_reason)
-
-    @property
-    def label(self) -> str:
-        """The entry of the legend: name, outcome and number of iterations."""
-        return f"{self.name} ({self.outcome}, {self.iteration[-1]:.0f} iterations)"
 
 
 class LossCurveDisplay:
@@ -99,7 +45,8 @@ class LossCurveDisplay:
     Made with :meth:`from_estimator` or :meth:`from_estimators`; the constructor takes curves that
     are read already. A fit that diverges leaves the picture at the top, so that the others stay
     legible. A curve ends in a dot where the fit converged, in a cross where it did not, and in an
-    arrow where it leaves the picture.
+    arrow where it leaves the picture; a ring marks the iterate that the fit returned where that is
+    not the last. Fits that differ in their learning rate have colours in the order of the rate.
 
     Parameters
     ----------
@@ -117,12 +64,13 @@ class LossCurveDisplay:
     lines_ : list of matplotlib Line2D
         One line for each curve, in order. Set by :meth:`plot`.
     validation_lines_ : list of matplotlib Line2D or None
-        The dashed line of each curve's validation loss; None where there is none. Set by
+        The thin line of each curve's validation loss; None where there is none. Set by
         :meth:`plot`.
 
     See Also
     --------
     gdregress.LinearRegression : Its ``history_`` holds the numbers drawn here.
+    LearningRateDisplay : The final loss against the learning rate.
 
     Examples
     --------
@@ -155,11 +103,14 @@ class LossCurveDisplay:
         *,
         name: str | None = None,
         x_axis: str = "iteration",
+        y_axis: str = "loss",
         log_scale: bool = True,
         relative_to: Any = None,
         show_validation: bool = True,
         ax: Any = None,
-        **line_kw: Any,
+        curve_kwargs: Mapping[str, Any] | None = None,
+        validation_kwargs: Mapping[str, Any] | None = None,
+        legend_kwargs: Mapping[str, Any] | None = None,
     ) -> LossCurveDisplay:
         """Draw the loss curve of one estimator.
 
@@ -174,19 +125,25 @@ class LossCurveDisplay:
             Target that belongs to `X`.
         name : str, default=None
             Name in the legend. None: the class, its solver and its learning rate.
-        x_axis : {"iteration", "seconds"}, default="iteration"
-            What the horizontal axis counts.
+        x_axis : {"iteration", "step", "seconds"}, default="iteration"
+            What the horizontal axis counts; an iteration of mini-batches is an epoch of steps.
+        y_axis : {"loss", "validation_loss", "gradient_norm", "update_norm", "learning_rate"}
+            The column of ``history_`` that is drawn; ``"loss"`` by default.
         log_scale : bool, default=True
             Whether the vertical axis is logarithmic.
         relative_to : float or estimator, default=None
-            The optimum to subtract: a loss, or a fitted estimator whose ``loss_`` is taken.
+            The optimum to subtract from the loss: a loss, or a fitted estimator whose ``loss_`` is
+            taken. Differences below the rounding of the optimum are drawn at that level.
         show_validation : bool, default=True
-            Whether the recorded validation losses are drawn, dashed. They are left out with
-            `relative_to`: the optimum of the training loss is not theirs.
+            Whether the recorded validation losses are drawn beside the loss, thin. They are left
+            out with `relative_to`: the optimum of the training loss is not theirs.
         ax : matplotlib Axes, default=None
             Axes to draw into, beside what is there. None: a new figure.
-        **line_kw : dict
-            Passed to matplotlib's ``Axes.plot``.
+        curve_kwargs, validation_kwargs : dict or list of dict, default=None
+            Keywords of matplotlib's ``Axes.plot`` for the curves and for those of the validation
+            loss; a list has one dictionary for each curve.
+        legend_kwargs : dict, default=None
+            Keywords of matplotlib's ``Axes.legend``.
 
         Returns
         -------
@@ -205,11 +162,14 @@ class LossCurveDisplay:
             X,
             y,
             x_axis=x_axis,
+            y_axis=y_axis,
             log_scale=log_scale,
             relative_to=relative_to,
             show_validation=show_validation,
             ax=ax,
-            **line_kw,
+            curve_kwargs=curve_kwargs,
+            validation_kwargs=validation_kwargs,
+            legend_kwargs=legend_kwargs,
         )
 
     @classmethod
@@ -218,13 +178,7 @@ class LossCurveDisplay:
         estimators: Mapping[str, Any] | Iterable[Any],
         X: Any = None,
         y: Any = None,
-        *,
-        x_axis: str = "iteration",
-        log_scale: bool = True,
-        relative_to: Any = None,
-        show_validation: bool = True,
-        ax: Any = None,
-        **line_kw: Any,
+        **plot_kwargs: Any,
     ) -> LossCurveDisplay:
         """Draw the loss curves of several estimators into one axes.
 
@@ -232,47 +186,42 @@ class LossCurveDisplay:
         ----------
         estimators : dict of {str: estimator} or iterable of estimators
             As in :meth:`from_estimator`; the keys of a dict are the names in the legend.
-        X, y, x_axis, log_scale, relative_to, show_validation, ax, **line_kw
+        X, y : array-like, default=None
             As in :meth:`from_estimator`.
+        **plot_kwargs : dict
+            The parameters of :meth:`plot`.
 
         Returns
         -------
         LossCurveDisplay
             With ``ax_``, ``figure_`` and ``lines_``.
         """
-        if isinstance(estimators, Mapping):
-            named: list[tuple[str | None, Any]] = list(estimators.items())
-        else:
-            named = [(None, estimator) for estimator in estimators]
-        if not named:
-            raise ValueError("estimators is empty: LossCurveDisplay needs at least one estimator")
+        named = named_estimators("LossCurveDisplay", estimators)
         if X is not None:
             named = [(name, clone(estimator).fit(X, y)) for name, estimator in named]
         display = cls(LossCurve.from_estimator(fitted, name=name) for name, fitted in named)
-        return display.plot(
-            x_axis=x_axis,
-            log_scale=log_scale,
-            relative_to=relative_to,
-            show_validation=show_validation,
-            ax=ax,
-            **line_kw,
-        )
+        return display.plot(**plot_kwargs)
 
     def plot(
         self,
         *,
         x_axis: str = "iteration",
+        y_axis: str = "loss",
         log_scale: bool = True,
         relative_to: Any = None,
         show_validation: bool = True,
         ax: Any = None,
-        **line_kw: Any,
+        curve_kwargs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        validation_kwargs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        legend_kwargs: Mapping[str, Any] | None = None,
     ) -> LossCurveDisplay:
         """Draw the curves.
 
         Parameters
         ----------
-        x_axis, log_scale, relative_to, show_validation, ax, **line_kw
+        x_axis, y_axis, log_scale, relative_to, show_validation, ax
+            As in :meth:`from_estimator`.
+        curve_kwargs, validation_kwargs, legend_kwargs
             As in :meth:`from_estimator`.
 
         Returns
@@ -280,59 +229,53 @@ class LossCurveDisplay:
         LossCurveDisplay
             The display itself.
         """
-        if x_axis not in _X_LABELS:
-            raise ValueError(
-                f"x_axis must be one of {sorted(_X_LABELS)} in LossCurveDisplay; got {x_axis!r}"
-            )
+        _check_choice("x_axis", x_axis, _X_LABELS)
+        _check_choice("y_axis", y_axis, _Y_LABELS)
         optimum = _reference_loss(relative_to)
         if optimum is not None:
-            self._check_reference(optimum)
-
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    "LossCurveDisplay.plot needs matplotlib; install it with"
-                    ' `python -m pip install "gdregress[plot]"`'
-                ) from error
-            _, ax = plt.subplots(layout="constrained")
-
-        scale = "log" if log_scale else "linear"
-        ax.set_yscale(scale)
+            self._check_reference(optimum, y_axis)
+        n_curves = len(self.curves)
+        own = keyword_sets("curve_kwargs", curve_kwargs, n_curves)
+        own_validation = keyword_sets("validation_kwargs", validation_kwargs, n_curves)
+        ax = new_axes("LossCurveDisplay", ax, figsize=(8.8, 4.8) if n_curves > 1 else None)
+        ax.set_yscale("log" if log_scale else "linear")
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_, self.validation_lines_ = [], []
-        for curve in self.curves:
+        styles = curve_styles(ax, self.curves)
+        for curve, style, kwargs, validation in zip(
+            self.curves, styles, own, own_validation, strict=True
+        ):
             x = getattr(curve, x_axis)
-            style = {"linewidth": 1.8, "marker": "o" if curve.converged else "X"} | line_kw
+            y = curve.values(y_axis, optimum, log_scale)
             (line,) = ax.plot(
                 x,
-                _drawable(curve.loss, optimum, log_scale),
-                label=curve.label,
-                gid="loss-curve",
-                **style,
+                y,
+                **{"label": curve.label, "gid": "loss-curve", "linewidth": 1.8} | style | kwargs,
             )
-            line.set_markevery([len(x) - 1])
             self.lines_.append(line)
-
-            dashed = None
-            if show_validation and optimum is None and curve.validation_loss is not None:
-                (dashed,) = ax.plot(
+            _mark_ends(ax, line, curve)
+            beside = show_validation and y_axis == "loss" and optimum is None
+            thin = None
+            if beside and curve.validation_loss is not None:
+                (thin,) = ax.plot(
                     x,
-                    _drawable(curve.validation_loss, None, log_scale),
-                    color=line.get_color(),
-                    linestyle="--",
-                    linewidth=1.2,
-                    label=f"{curve.name}: on the validation data",
+                    curve.values("validation_loss", None, log_scale),
+                    **{
+                        "color": line.get_color(),
+                        "linestyle": "--",
+                        "linewidth": 1.0,
+                        "label": f"{curve.name}: on the validation data",
+                    }
+                    | validation,
                 )
-            self.validation_lines_.append(dashed)
-
-        self._decorate(x_axis, optimum)
-        _clip_above_the_start(ax, scale)
+            self.validation_lines_.append(thin)
+        self._decorate(x_axis, y_axis, optimum, log_scale, legend_kwargs)
         return self
 
-    def _check_reference(self, optimum: float) -> None:
-        """Refuse an "optimum" that a curve lies below: the logarithm would drop it unseen."""
+    def _check_reference(self, optimum: float, y_axis: str) -> None:
+        """Refuse an "optimum" that a curve lies below: it belongs to another problem."""
+        if y_axis != "loss":
+            raise ValueError(f"relative_to is a loss, but y_axis is {y_axis!r}; set y_axis='loss'")
         for curve in self.curves:
             lowest = np.nanmin(curve.loss)
             if lowest < optimum - 1e-8 * abs(curve.loss[0]):
@@ -341,64 +284,91 @@ class LossCurveDisplay:
                     f" {lowest:.8g}; give the optimum of the same loss and penalty on the same data"
                 )
 
-    def _decorate(self, x_axis: str, optimum: float | None) -> None:
-        quantities = {curve.quantity for curve in self.curves}
-        quantity = quantities.pop() if len(quantities) == 1 else "each in its own unit"
-        title = "Loss" if optimum is None else "Loss above the optimum"
-        self.ax_.set_xlabel(_X_LABELS[x_axis])
-        self.ax_.set_ylabel(f"{title} ({quantity})")
-        self.ax_.grid(visible=True, which="major", alpha=0.25, linewidth=0.6)
-        self.ax_.legend(fontsize="small")
+    def _decorate(
+        self,
+        x_axis: str,
+        y_axis: str,
+        optimum: float | None,
+        log_scale: bool,
+        legend_kwargs: Mapping[str, Any] | None,
+    ) -> None:
+        ax = self.ax_
+        epochs = x_axis == "iteration" and all(curve.by_epoch for curve in self.curves)
+        ax.set_xlabel("Epoch" if epochs else _X_LABELS[x_axis])
+        if x_axis != "seconds":
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        label = _Y_LABELS[y_axis] if optimum is None else "Loss above the optimum"
+        if y_axis in {"loss", "validation_loss"}:
+            quantities = {curve.quantity for curve in self.curves}
+            unit = quantities.pop() if len(quantities) == 1 else "each in its own unit"
+            label = f"{label}\n({unit})"
+        ax.set_ylabel(label)
+        quiet_grid(ax)
+        if y_axis in {"loss", "validation_loss"}:
+            _clip_above_the_start(ax, "log" if log_scale else "linear")
+        if optimum is not None and log_scale:
+            self._draw_rounding_level(optimum)
+        legend_beside(ax, **(legend_kwargs or {}))
 
-
-def _final_estimator(estimator: Any) -> Any:
-    """The fitted estimator with a history inside searches, pipelines and transformed targets."""
-    model = estimator
-    while not hasattr(model, "history_"):
-        if hasattr(model, "best_estimator_"):
-            model = model.best_estimator_
-        elif hasattr(model, "regressor_"):
-            model = model.regressor_
-        elif hasattr(model, "steps"):
-            model = model.steps[-1][1]
-        else:
-            check_is_fitted(model)
-            raise TypeError(
-                f"LossCurveDisplay draws the history_ that gdregress estimators record;"
-                f" {type(model).__name__} has none"
+    def _draw_rounding_level(self, optimum: float) -> None:
+        """A line where no digit of the difference is left, if a curve gets there."""
+        level = max(curve.floor("loss", optimum) for curve in self.curves)
+        if any(np.nanmin(line.get_ydata()) <= 8.0 * level for line in self.lines_):
+            self.ax_.axhline(level, color=NEUTRAL, linestyle=":", linewidth=1.0, zorder=1)
+            self.ax_.annotate(
+                "rounding level",
+                (1.0, level),
+                xycoords=("axes fraction", "data"),
+                xytext=(-4, 3),
+                textcoords="offset points",
+                ha="right",
+                fontsize="x-small",
+                color=NEUTRAL,
             )
-    return model
 
 
-def _default_name(model: Any) -> str:
-    rate = getattr(model, "learning_rate_", None)
-    rate_text = "" if rate is None or not np.isfinite(rate) else f", learning_rate={rate:.3g}"
-    return f"{type(model).__name__}({model.solver_}{rate_text})"
-
-
-def _quantity(model: Any) -> str:
-    loss = "mean log-loss, nats" if is_classifier(model) else "½ mean squared error, target²"
-    return loss + (" + penalty" if model.alpha else "")
+def _check_choice(name: str, value: str, choices: Mapping[str, str]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"{name} must be one of {sorted(choices)} in LossCurveDisplay; got {value!r}"
+        )
 
 
 def _reference_loss(relative_to: Any) -> float | None:
     if relative_to is None:
         return None
     if hasattr(relative_to, "fit"):
-        return float(_final_estimator(relative_to).loss_)
+        return float(final_estimator("LossCurveDisplay", relative_to).loss_)
     return float(relative_to)
 
 
-def _drawable(loss: np.ndarray, optimum: float | None, log_scale: bool) -> np.ndarray:
-    """The values to draw; what is not finite, or has no logarithm, becomes a gap."""
-    values = loss if optimum is None else loss - optimum
-    visible = np.isfinite(values) & ((values > 0) | (not log_scale))
-    return np.where(visible, values, np.nan)
+def _mark_ends(ax: Any, line: Any, curve: LossCurve) -> None:
+    """A dot or a cross at the last value there is, and a ring where the returned iterate is."""
+    x, y = line.get_data()
+    drawn = np.flatnonzero(np.isfinite(y))
+    if not len(drawn):
+        return
+    line.set_marker("o" if curve.converged else "X")
+    line.set_markevery([int(drawn[-1])])
+    returned = curve.returned
+    if returned is not None and returned != len(y) - 1 and np.isfinite(y[returned]):
+        ax.plot(
+            x[returned],
+            y[returned],
+            marker="o",
+            markersize=11,
+            markerfacecolor="none",
+            markeredgewidth=1.6,
+            color=line.get_color(),
+            linestyle="none",
+            gid="returned",
+        )
 
 
 def _clip_above_the_start(ax: Any, scale: str) -> None:
     """Where a curve climbs far above the highest start, end the vertical axis a little above it."""
-    curves = [line.get_ydata() for line in ax.get_lines() if line.get_gid() == "loss-curve"]
+    lines = [line for line in ax.get_lines() if line.get_gid() == "loss-curve"]
+    curves = [np.asarray(line.get_ydata()) for line in lines]
     starts = [curve[0] for curve in curves if np.isfinite(curve[0])]
     ax.relim()
     ax.autoscale(axis="y")
@@ -414,13 +384,12 @@ def _clip_above_the_start(ax: Any, scale: str) -> None:
 
     for arrow in [line for line in ax.get_lines() if line.get_gid() == "leaves-the-axes"]:
         arrow.remove()
-    for line in [line for line in ax.get_lines() if line.get_gid() == "loss-curve"]:
-        x, y = line.get_data()
+    for line, y in zip(lines, curves, strict=True):
         ends = np.flatnonzero(np.isfinite(y))
         if len(ends) and y[ends[-1]] > cap:
             inside = np.flatnonzero(y <= cap)
             ax.plot(
-                x[inside[-1] + 1 if len(inside) else 0],
+                line.get_xdata()[inside[-1] + 1 if len(inside) else 0],
                 1.0,
                 marker="^",
                 color=line.get_color(),
