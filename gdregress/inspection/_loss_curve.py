@@ -237,7 +237,9 @@ class LossCurveDisplay:
         n_curves = len(self.curves)
         own = keyword_sets("curve_kwargs", curve_kwargs, n_curves)
         own_validation = keyword_sets("validation_kwargs", validation_kwargs, n_curves)
-        ax = new_axes("LossCurveDisplay", ax, figsize=(8.8, 4.8) if n_curves > 1 else None)
+        held_out = any(curve.validation_loss is not None for curve in self.curves)
+        wide = n_curves > 1 or (show_validation and held_out)
+        ax = new_axes("LossCurveDisplay", ax, figsize=(8.8, 4.8) if wide else None)
         ax.set_yscale("log" if log_scale else "linear")
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_, self.validation_lines_ = [], []
@@ -264,7 +266,7 @@ class LossCurveDisplay:
                         "color": line.get_color(),
                         "linestyle": "--",
                         "linewidth": 1.0,
-                        "label": f"{curve.name}: on the validation data",
+                        "label": f"{curve.name} (validation data)",
                     }
                     | validation,
                 )
