@@ -14,6 +14,7 @@ GROUPS = (
     "logistic",
     "softmax",
     "tables",
+    "kinds",
     "sparse",
     "memory",
     "descent",

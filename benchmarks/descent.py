@@ -11,9 +11,11 @@ import numpy as np
 from sklearn.linear_model import SGDClassifier
 from threadpoolctl import threadpool_limits
 
+import gdregress
+
 from . import problems
 from .measure import PAUSE, interleaved, median_time, quiet, timed
-from .peers import gdregress, solution
+from .peers import solution
 from .reference import Optimum, loss_at, optimum
 from .reference import least_squares as least_squares_solution
 from .report import Figure, Row
@@ -31,10 +33,7 @@ def run(options, report):
 
 
 def _row(name, peer, figure=None, **values):
-    row = Row("descent", name, peer, figure=figure, **values)
-    if gdregress() is None:
-        row.failed = "gdregress missing"
-    return row
+    return Row("descent", name, peer, figure=figure, **values)
 
 
 def _attempt(row, report, work):
@@ -52,21 +51,17 @@ def _fit(estimator, problem):
     return estimator.fit(problem.X, problem.y)
 
 
-# Full batch ------------------------------------------------------------------------------------
-
-
 def many_iterations(name, options, report):
     """1,000 iterations of plain descent against the exact fit of the same package."""
     problem = problems.regression(options.size(1_000_000), 100)
     row = _row(name, "gdregress exact fit", Figure(1.3, at_least=False))
 
     def work():
-        module = gdregress()
-        descent = partial(module.LinearRegression, solver="gd", max_iter=1_000, tol=0)
+        descent = partial(gdregress.LinearRegression, solver="gd", max_iter=1_000, tol=0)
         reference = _quadratic_optimum(problem)
         pairs = interleaved(
             lambda: _fit(descent(), problem),
-            lambda: _fit(module.LinearRegression(), problem),
+            lambda: _fit(gdregress.LinearRegression(), problem),
             options.repeats,
         )
         row.ours, row.theirs = pairs.seconds
@@ -87,7 +82,7 @@ def independent_of_rows(name, options, report):
     row = _row(name, "1 / 100 of the rows", Figure(1.3, at_least=False))
 
     def work():
-        make = partial(gdregress().LinearRegression, solver="gd", tol=0)
+        make = partial(gdregress.LinearRegression, solver="gd", tol=0)
         samples = [
             [_per_iteration(make, p, 1_000, 11_000) for p in (many, few)]
             for _ in range(min(options.repeats, 5))
@@ -118,7 +113,7 @@ def logistic_iteration(name, options, report):
     row.theirs = median_time(products, max(options.repeats, 9))[0]
 
     def work():
-        make = partial(gdregress().LogisticRegression, solver="gd", tol=0, alpha=problem.alpha)
+        make = partial(gdregress.LogisticRegression, solver="gd", tol=0, alpha=problem.alpha)
         samples = []
         for _ in range(options.repeats):
             ours = _per_iteration(make, problem, 10, 40)
@@ -139,16 +134,13 @@ def overhead(name, options, report):
         row = _row(f"{name}, {kind}", "", Figure(20, at_least=False, unit="µs"), unit="µs")
 
         def work(kind=kind, row=row):
-            make = partial(getattr(gdregress(), kind), solver="gd", tol=0)
+            make = partial(getattr(gdregress, kind), solver="gd", tol=0)
             samples = [
                 _per_iteration(make, tiny, 1_000, 6_000) for _ in range(max(options.repeats, 5))
             ]
             row.ours = row.value = 1e6 * statistics.median(samples)
 
         _attempt(row, report, work)
-
-
-# Mini-batches ----------------------------------------------------------------------------------
 
 
 def epoch(name, options, report, batch_size, figure):
@@ -176,7 +168,7 @@ def epoch(name, options, report, batch_size, figure):
 
     def work():
         def ours():
-            estimator = gdregress().LogisticRegression(
+            estimator = gdregress.LogisticRegression(
                 solver="gd",
                 alpha=problem.alpha,
                 learning_rate=0.01,
@@ -199,9 +191,6 @@ def epoch(name, options, report, batch_size, figure):
     _attempt(row, report, work)
 
 
-# What "auto" reaches ---------------------------------------------------------------------------
-
-
 def auto_rate(name, options, report):
     """Every rule, full batch and batch 64, untuned, on every real set, raw and standardised.
 
@@ -213,9 +202,6 @@ def auto_rate(name, options, report):
         *problems.real_regression(options.tables),
     ]
     for problem in sets:
-        if gdregress() is None:
-            report.add(_row(f"{name}: {problem.name}", ""))
-            continue
         reference = optimum(problem) if problem.kind == "logistic" else _quadratic_optimum(problem)
         for batch_size in (None, 64):
             report.add(_auto_row(name, problem, reference, batch_size))
@@ -256,7 +242,7 @@ def _auto_fit(problem, reference, rule, batch_size):
 
 def _auto_estimator(problem, rule, batch_size):
     kind = "LinearRegression" if problem.kind == "squares" else "LogisticRegression"
-    return getattr(gdregress(), kind)(
+    return getattr(gdregress, kind)(
         solver=rule,
         alpha=problem.alpha,
         batch_size=batch_size,
@@ -292,9 +278,6 @@ def _quadratic_optimum(problem):
     return Optimum(problem, coef, intercept, loss, start, 0.0)
 
 
-# Reproducibility -------------------------------------------------------------------------------
-
-
 def same_bits(name, options, report):
     """One BLAS thread and two give the same coefficients to the last bit."""
     square = problems.regression(options.size(200_000), 30)
@@ -313,7 +296,7 @@ def same_bits(name, options, report):
             coefs = []
             for threads in (1, 2):
                 with threadpool_limits(threads, user_api="blas"):
-                    estimator = getattr(gdregress(), kind)(solver="gd", tol=0, **settings)
+                    estimator = getattr(gdregress, kind)(solver="gd", tol=0, **settings)
                     coefs.append(np.vstack(solution(_fit(estimator, problem))))
             row.value = float(np.max(np.abs(coefs[0] - coefs[1])))
 

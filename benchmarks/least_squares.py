@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gdregress import LinearRegression
+
 from . import problems
 from .measure import interleaved, median_time, quiet
-from .peers import gdregress, intelex_fell_back, least_squares_peers
+from .peers import intelex_fell_back, least_squares_peers
 from .reference import least_squares as reference_solution
 from .report import Figure, Row
 
@@ -74,12 +76,9 @@ def _run_case(case, options, report):
 
 def _ours(problem, truth):
     """The call to time, why it does not count (or ""), and its error."""
-    module = gdregress()
-    if module is None:
-        return None, "gdregress missing", None
 
     def fit():
-        return module.LinearRegression().fit(problem.X, problem.y)
+        return LinearRegression().fit(problem.X, problem.y)
 
     try:
         with quiet():

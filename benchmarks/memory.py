@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+import gdregress
+
 from .measure import quiet
-from .peers import gdregress
 from .report import Figure, Row
 
 LAYOUTS = ("C", "F", "float32", "int64", "bool", "memmap")
@@ -49,9 +50,6 @@ def run(options, report):
 
 
 def _measure(row, layout, estimator, rows, columns):
-    if gdregress() is None:
-        row.failed = "gdregress missing"
-        return
     answer = extra_memory(layout, estimator, rows, columns)
     row.failed = answer.get("failed", "")
     if not row.failed:
@@ -119,9 +117,6 @@ def _status_kib(field, status):
     return None
 
 
-# The fresh process -----------------------------------------------------------------------------
-
-
 def build(layout, n_rows, n_columns, folder, block=20_000):
     """X in the layout asked for, filled block by block so that the peak is X itself."""
     rng = np.random.default_rng(0)
@@ -157,7 +152,7 @@ def _estimator(name):
         from sklearn.linear_model import LinearRegression
 
         return LinearRegression()
-    return getattr(gdregress(), ESTIMATORS[name])(**({"alpha": 1e-6} if name == "logistic" else {}))
+    return getattr(gdregress, ESTIMATORS[name])(**({"alpha": 1e-6} if name == "logistic" else {}))
 
 
 def _peak_kib():

@@ -63,21 +63,12 @@ def optional(module):
         return None
 
 
-def gdregress():
-    """The package measured, or None where it is not importable yet."""
-    module = optional("gdregress")
-    return module if hasattr(module, "LinearRegression") else None
-
-
 def solution(estimator):
     """``coef`` (p, K) and ``intercept`` (K,) of any fitted peer."""
     coef = np.asarray(estimator.coef_, dtype=float)
     coef = coef[:, None] if coef.ndim == 1 else coef.T
     intercept = np.broadcast_to(np.asarray(estimator.intercept_, dtype=float), (coef.shape[1],))
     return coef, intercept
-
-
-# Least squares ---------------------------------------------------------------------------------
 
 
 def least_squares_peers():
@@ -91,9 +82,6 @@ def least_squares_peers():
     if glum := optional("glum"):
         peers["glum normal"] = lambda: glum.GeneralizedLinearRegressor(family="normal", alpha=0)
     return peers
-
-
-# Logistic and softmax --------------------------------------------------------------------------
 
 
 def _scikit_learn(solver):
@@ -221,9 +209,6 @@ def intelex_fell_back(work):
         logger.setLevel(level)
         logger.propagate = propagate
     return any("fallback" in message for message in messages), result
-
-
-# Tuning ----------------------------------------------------------------------------------------
 
 
 def tune(peer, problem, reference, patience):

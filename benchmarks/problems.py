@@ -122,10 +122,10 @@ def one_hot(n_samples, levels, exponent, seed=0):
     indices = np.column_stack(columns).ravel()
     indptr = np.arange(n_samples + 1) * len(levels)
     shape = (n_samples, int(sum(levels)))
-    return _narrow(sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=shape))
+    return narrow(sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=shape))
 
 
-def _narrow(X):
+def narrow(X):
     """32-bit indices: liblinear, sag and saga accept no others."""
     X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
     return X
@@ -157,7 +157,7 @@ def wide_sparse(n_samples, n_features, density=0.001, fit_intercept=True, seed=0
         rng=rng,
         data_sampler=rng.standard_normal,
     )
-    X = _narrow(X)
+    X = narrow(X)
     intercept = "" if fit_intercept else ", no intercept"
     name = f"sparse logistic {n_samples:,} × {n_features:,}, {density:.1%} dense{intercept}"
     y = draw_labels(X, 2, seed + 1, offset=0.3 if fit_intercept else 0.0)

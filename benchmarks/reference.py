@@ -17,9 +17,6 @@ ROWS = 1 << 16
 DENSE_CELLS = 2e8
 
 
-# The objective ---------------------------------------------------------------------------------
-
-
 def loss_at(problem, coef, intercept):
     """The full objective of `problem` at ``coef`` (p, K) and ``intercept`` (K,)."""
     total = 0.0
@@ -97,9 +94,6 @@ def optimum(problem):
     if not gap < 1e-13:
         raise AssertionError(f"{problem.name}: no reference optimum (decrement {gap:.1e})")
     return Optimum(problem, coef, intercept, loss, start, gap)
-
-
-# Newton in standardised columns ----------------------------------------------------------------
 
 
 class _Standardised:
@@ -192,9 +186,6 @@ def _solve(H, g):
         return scale * linalg.lstsq(scaled, scale * g)[0]
 
 
-# Newton-CG for wide sparse matrices ------------------------------------------------------------
-
-
 def _newton_cg(problem, max_iter=100):
     """Binary problems with too many columns for a dense Hessian."""
     X, n = problem.X, problem.n_samples
@@ -241,9 +232,6 @@ def _operators(problem, curvature):
         LinearOperator((size, size), matvec=multiply),
         LinearOperator((size, size), matvec=lambda v: v / diagonal),
     )
-
-
-# Least squares ---------------------------------------------------------------------------------
 
 
 def least_squares(X, y):

@@ -1,0 +1,173 @@
+"""Look-alikes of the tables that people fit: each function makes one kind, none is Gaussian noise.
+
+What makes real tables slow is kept: levels with a handful of rows, columns that are nearly all
+zeros, heavy tails, groups of correlated columns, many classes, more columns than rows. Shapes and
+densities are those of well-known public tables; labels are drawn from a model, so that the optimum
+exists and is neither trivial nor separable unless the kind is.
+"""
+
+import numpy as np
+from scipy import sparse
+
+from .problems import Problem, draw_labels, narrow, one_hot, standardised
+
+
+def kinds(size, alphas=("1/m", "1e-3")):
+    """Every kind in every form: (name, function that builds it); `size` scales the rows."""
+    forms = [
+        ("census, one-hot", lambda: census(size(32_561)), ("raw", "standardised", "sparse")),
+        ("web pages", lambda: web_pages(size(49_749)), ("raw", "standardised", "sparse")),
+        ("spam", lambda: spam(size(4_601)), ("raw", "standardised", "sparse")),
+        ("credit, one-hot", lambda: credit(size(1_000)), ("raw", "standardised", "sparse")),
+        ("forest cover, 7 classes", lambda: forest_cover(size(15_120)), ("raw", "standardised")),
+        ("bag of words", lambda: bag_of_words(size(4_143)), ("sparse",)),
+        ("gene expression", lambda: gene_expression(72), ("raw", "standardised")),
+        ("speech, 26 classes", lambda: speech(size(1_560)), ("raw", "standardised")),
+    ]
+    return [
+        (
+            f"{name}, {form}, alpha {alpha}",
+            lambda build=build, form=form, alpha=alpha: in_form(*build(), form, alpha),
+        )
+        for name, build, every in forms
+        for form in every
+        for alpha in alphas
+    ]
+
+
+def in_form(name, X, y, form, alpha):
+    """The problem as dense columns, standardised ones, or a CSR array."""
+    strength = 1.0 / len(y) if alpha == "1/m" else float(alpha)
+    if form == "sparse":
+        X = narrow(sparse.csr_array(X))
+    elif sparse.issparse(X):
+        X = X.toarray()
+    problem = Problem(f"{name}, raw", np.asarray(X) if form != "sparse" else X, y, alpha=strength)
+    return standardised(problem) if form == "standardised" else problem
+
+
+def census(n_samples, seed=0):
+    """Fourteen factors of a census, one-hot, 123 columns; the rarest levels have a few rows."""
+    levels = (5, 8, 5, 16, 5, 7, 14, 6, 5, 2, 2, 2, 5, 41)
+    X = one_hot(n_samples, levels, exponent=1.7, seed=seed)
+    y = draw_labels(X, 2, seed + 1, spread=2.2, offset=0.0)
+    return f"census {n_samples:,} × {X.shape[1]}", X, y
+
+
+def web_pages(n_samples, seed=0):
+    """300 binary keywords, 4 % ones, frequencies by a power law, topics that share them; 3 %
+    of the pages are of the class."""
+    rng = np.random.default_rng(seed)
+    n_features, n_topics = 300, 20
+    frequency = 0.55 * np.arange(1, n_features + 1.0) ** -0.62
+    affinity = rng.lognormal(0.0, 1.2, (n_topics, n_features))
+    affinity /= affinity.mean(axis=0)
+    topic = rng.integers(0, n_topics, n_samples)
+    chance = np.minimum(frequency * affinity[topic], 0.95)
+    X = sparse.csr_array((rng.random((n_samples, n_features)) < chance).astype(float))
+    coef = rng.standard_normal(n_features)
+    z = X @ coef
+    y = (z - np.quantile(z, 0.97) + rng.logistic(size=n_samples) > 0).astype(np.int64)
+    return f"web pages {n_samples:,} × {n_features}", narrow(X), y
+
+
+def spam(n_samples, seed=0):
+    """54 word frequencies, mostly zero and else log-normal, and three run lengths with tails
+    over four decades."""
+    rng = np.random.default_rng(seed)
+    present = rng.random((n_samples, 54)) < rng.beta(0.8, 3.0, 54)
+    words = np.where(present, rng.lognormal(-0.7, 1.1, (n_samples, 54)), 0.0)
+    covariance = [[0.7, 0.8, 0.8], [0.8, 1.4, 1.4], [0.8, 1.4, 2.2]]
+    runs = np.exp(rng.multivariate_normal([1.0, 2.5, 4.5], covariance, n_samples))
+    X = np.column_stack([words, np.round(runs, 3)])
+    y = draw_labels(np.log1p(X), 2, seed + 1, spread=2.5)
+    return f"spam {n_samples:,} × 57", X, y
+
+
+def credit(n_samples, seed=0):
+    """Seven numbers in their own units and thirteen factors, one-hot: 61 columns."""
+    rng = np.random.default_rng(seed)
+    numbers = np.column_stack(
+        [
+            rng.integers(4, 73, n_samples),
+            np.round(rng.lognormal(7.8, 0.8, n_samples)),
+            rng.integers(1, 5, n_samples),
+            rng.integers(1, 5, n_samples),
+            rng.integers(19, 76, n_samples),
+            rng.integers(1, 5, n_samples),
+            rng.integers(1, 3, n_samples),
+        ]
+    )
+    factors = one_hot(n_samples, (4, 5, 10, 5, 5, 4, 3, 4, 3, 3, 4, 2, 2), exponent=1.2, seed=seed)
+    X = np.column_stack([numbers, factors.toarray()])
+    scaled = np.column_stack([(numbers - numbers.mean(0)) / numbers.std(0), factors.toarray()])
+    return f"credit {n_samples:,} × {X.shape[1]}", X, draw_labels(scaled, 2, seed + 1, spread=1.3)
+
+
+def forest_cover(n_samples, seed=0):
+    """Ten numbers of terrain, correlated and in metres and degrees, 4 areas and 40 soils, the
+    rarest of a few rows; seven classes."""
+    rng = np.random.default_rng(seed)
+    latent = rng.standard_normal((n_samples, 4))
+    loading = rng.standard_normal((4, 10))
+    scores = latent @ loading + 0.6 * rng.standard_normal((n_samples, 10))
+    scores /= scores.std(axis=0)
+    centre = np.array([2750, 157, 16.5, 227, 51, 1714, 213, 219, 135, 1511.0])
+    spread = np.array([418, 110, 8.5, 210, 61, 1325, 31, 23, 46, 1100.0])
+    numbers = np.round(centre + spread * scores)
+    soils = one_hot(n_samples, (4, 40), exponent=1.6, seed=seed).toarray()
+    X = np.column_stack([numbers, soils])
+    y = draw_labels(np.column_stack([scores, soils]), 7, seed + 1, spread=2.5)
+    return f"forest cover {n_samples:,} × 54", X, y
+
+
+def bag_of_words(n_samples, n_words=54_877, seed=0):
+    """Documents as unit vectors of word weights: words by Zipf's law, two mixed topics."""
+    rng = np.random.default_rng(seed)
+    zipf = 1.0 / np.arange(3, n_words + 3.0)
+    tilt = rng.normal(0.0, 0.7, n_words)
+    y = rng.integers(0, 2, n_samples)
+    chances = [np.cumsum(zipf * np.exp(sign * tilt)) for sign in (-1.0, 1.0)]
+    lengths = np.maximum(8, rng.lognormal(4.9, 0.7, n_samples)).astype(int)
+    rows, columns = [], []
+    for row, (label, length) in enumerate(zip(y, lengths)):
+        # A tenth of the words come from the other topic: no word gives a class away.
+        topics = np.where(rng.random(length) < 0.1, 1 - label, label)
+        for topic in (0, 1):
+            n_drawn = int((topics == topic).sum())
+            chance = chances[topic]
+            columns.append(np.searchsorted(chance, rng.random(n_drawn) * chance[-1]))
+            rows.append(np.full(n_drawn, row))
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    counts = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_samples, n_words))
+    counts.sum_duplicates()
+    seen = np.bincount(counts.indices, minlength=n_words)
+    inverse_frequency = np.log((1.0 + n_samples) / (1.0 + seen))
+    counts.data = (1.0 + np.log(counts.data)) * inverse_frequency[counts.indices]
+    row_of = np.repeat(np.arange(n_samples), np.diff(counts.indptr))
+    norms = np.sqrt(np.bincount(row_of, counts.data**2, minlength=n_samples))
+    counts.data /= norms[row_of]
+    return f"bag of words {n_samples:,} × {n_words:,}", counts, y
+
+
+def gene_expression(n_samples, n_genes=7_129, seed=0):
+    """Log intensities of genes that move in pathways; p is a hundred times m."""
+    rng = np.random.default_rng(seed)
+    pathways = rng.standard_normal((n_samples, 12))
+    loading = rng.standard_normal((12, n_genes)) * (rng.random((12, n_genes)) < 0.15)
+    X = rng.normal(7.0, 1.5, n_genes) + pathways @ loading
+    X += 0.5 * rng.standard_normal((n_samples, n_genes))
+    y = (pathways[:, 0] + 0.3 * rng.standard_normal(n_samples) > 0.3).astype(np.int64)
+    return f"gene expression {n_samples} × {n_genes:,}", X, y
+
+
+def speech(n_samples, n_classes=26, seed=0):
+    """Spectra of spoken letters: 617 smooth, bounded features around a mean for each class."""
+    rng = np.random.default_rng(seed)
+    n_features = 617
+    bumps = np.exp(-0.5 * ((np.arange(n_features) - np.linspace(0, 616, 60)[:, None]) / 12.0) ** 2)
+    y = rng.permutation(np.arange(n_samples) % n_classes)
+    means = rng.standard_normal((n_classes, 60)) @ bumps
+    noise = rng.standard_normal((n_samples, 60)) @ bumps
+    X = np.tanh(0.35 * means[y] + 0.45 * noise + 0.1 * rng.standard_normal((n_samples, n_features)))
+    return f"speech {n_samples:,} × {n_features}", X, y
