@@ -17,19 +17,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._descending import DescentMixin, without_batches_of_everything
 from ._watch import Watch
 from .blocks import RowBlocks
-from .objective import BlockObjective
-from .penalty import ElasticNet
-from .threads import single_threaded_blas
-from .validation import (
+from .checks import (
     check_initial_theta,
     check_last_theta,
-    check_partial_fit,
-    check_plan,
     check_sample_weight,
-    check_streams,
     check_validation_arguments,
     normalised_weights,
 )
+from .objective import BlockObjective
+from .parameters import check_partial_fit, check_plan, check_streams
+from .penalty import ElasticNet
+from .threads import single_threaded_blas
 
 __all__ = ["BaseRegression"]
 

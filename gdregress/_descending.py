@@ -11,10 +11,10 @@ from sklearn.utils import check_random_state
 from .advice import advise_after_descent, advise_batch_of_everything
 from .history import StopReason
 from .moments import CentredMoments, QuadraticObjective
+from .parameters import check_plan
 from .resume import Descent, automatic_rate
 from .solvers.descent import descend
 from .solvers.updates import RULES
-from .validation import check_plan
 
 __all__ = ["DescentMixin", "without_batches_of_everything"]
 

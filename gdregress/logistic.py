@@ -8,10 +8,10 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
 from .advice import advise_newton_unfinished, advise_separable
+from .checks import encode_labels
 from .history import History, StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .solvers.newton import newton
-from .validation import encode_labels
 
 __all__ = ["LogisticRegression"]
 

@@ -1,0 +1,253 @@
+"""The constructor's parameters, checked and resolved into a plan; whether a stream can follow it.
+
+Every message names the estimator, the parameter, the value and the remedy.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .solvers.descent import DescentSettings
+from .solvers.schedules import SCHEDULES, Schedule
+from .solvers.updates import RULES, UpdateRule
+
+__all__ = ["Plan", "check_partial_fit", "check_plan", "check_streams"]
+
+_CRITERIA = ("gradient", "update", "loss")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The constructor parameters, checked and resolved.
+
+    ``exact`` is the name of an exact solver, or None; then ``rule`` is the rule of descent.
+    ``automatic`` tells that ``solver="auto"`` chose, and may choose again when it sees the data.
+    """
+
+    exact: str | None
+    rule: UpdateRule | None
+    automatic: bool
+    settings: DescentSettings
+    automatic_rate: bool
+
+
+def _fail(kind, estimator, name, value, accepted):
+    raise kind(f"{name!r} of {type(estimator).__name__} must be {accepted}; got {value!r}.")
+
+
+def _real(estimator, name, accepted, valid):
+    value = getattr(estimator, name)
+    if type(value) is not float and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)
+    ):
+        _fail(TypeError, estimator, name, value, accepted)
+    if not (math.isfinite(value) and valid(value)):
+        _fail(ValueError, estimator, name, value, accepted)
+    return float(value)
+
+
+def _whole(estimator, name, accepted, valid):
+    value = getattr(estimator, name)
+    if type(value) is not int and (
+        isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)
+    ):
+        kind = ValueError if isinstance(value, Real) else TypeError
+        _fail(kind, estimator, name, value, accepted)
+    if not valid(value):
+        _fail(ValueError, estimator, name, value, accepted)
+    return int(value)
+
+
+def _flag(estimator, name):
+    value = getattr(estimator, name)
+    if not isinstance(value, (bool, np.bool_)):
+        _fail(TypeError, estimator, name, value, "True or False")
+    return bool(value)
+
+
+def _listed(words):
+    return ", ".join(repr(word) for word in words)
+
+
+def check_plan(estimator, exact_solvers, *, asks_for_descent=False):
+    """Check the constructor parameters of `estimator` and resolve ``solver``.
+
+    Parameters
+    ----------
+    estimator : estimator
+    exact_solvers : tuple of str
+        Names of the exact solvers it has, the default of ``"auto"`` first.
+    asks_for_descent : bool
+        Whether ``fit`` was passed something that only descent can use.
+    """
+    alpha = _real(estimator, "alpha", "a number >= 0", lambda v: v >= 0)
+    l1_ratio = _real(estimator, "l1_ratio", "a number in [0, 1]", lambda v: 0 <= v <= 1)
+    _flag(estimator, "fit_intercept")
+    _flag(estimator, "warm_start")
+    _real(estimator, "validation_fraction", "a number in (0, 1)", lambda v: 0 < v < 1)
+    learning_rate = _learning_rate(estimator)
+    settings = _settings(estimator, learning_rate)
+    _random_state(estimator)
+
+    changed = (
+        learning_rate != "auto"
+        or settings.batch_size is not None
+        or not _is_constant(estimator.schedule)
+        or settings.early_stopping
+        or settings.store_path
+        or asks_for_descent
+    )
+    has_l1 = alpha * l1_ratio > 0
+    exact, rule, automatic = _solver(estimator, exact_solvers, changed, has_l1)
+    if has_l1 and (exact is not None or not rule.has_proximal_step):
+        raise ValueError(
+            f"'solver'={estimator.solver!r} of {type(estimator).__name__} has no proximal step for "
+            f"the L1 part of the penalty (alpha={alpha!r}, l1_ratio={l1_ratio!r}); use "
+            f"solver='gd' or 'nesterov', or l1_ratio=0."
+        )
+    if rule is not None and settings.line_search:
+        _check_line_search(estimator, rule)
+    return Plan(exact, rule, automatic, settings, learning_rate == "auto")
+
+
+def _settings(estimator, learning_rate):
+    """How to descend, if it comes to that."""
+    batch_size = estimator.batch_size
+    if batch_size is not None:
+        batch_size = _whole(estimator, "batch_size", "None or an integer >= 1", lambda v: v >= 1)
+    criterion = estimator.criterion
+    if not (isinstance(criterion, str) and criterion in _CRITERIA):
+        _fail(ValueError, estimator, "criterion", criterion, f"one of {_listed(_CRITERIA)}")
+    positive = "an integer >= 1", lambda v: v >= 1
+    return DescentSettings(
+        learning_rate=learning_rate if isinstance(learning_rate, float) else math.nan,
+        schedule=_schedule(estimator),
+        max_iter=_whole(estimator, "max_iter", *positive),
+        tol=_real(estimator, "tol", "a number >= 0", lambda v: v >= 0),
+        criterion=criterion,
+        n_iter_no_change=_whole(estimator, "n_iter_no_change", *positive),
+        early_stopping=_flag(estimator, "early_stopping"),
+        batch_size=batch_size,
+        line_search=learning_rate == "line_search",
+        store_path=_flag(estimator, "store_path"),
+    )
+
+
+def _check_line_search(estimator, rule):
+    if not rule.has_proximal_step:
+        raise ValueError(
+            f"'learning_rate'='line_search' of {type(estimator).__name__} needs solver='gd' or "
+            f"'nesterov'; got solver={estimator.solver!r}."
+        )
+    if estimator.batch_size is not None:
+        raise ValueError(
+            f"'learning_rate'='line_search' of {type(estimator).__name__} needs full batches; "
+            f"set batch_size=None instead of {estimator.batch_size!r}, or give a number."
+        )
+    if not _is_constant(estimator.schedule):
+        raise ValueError(
+            f"'learning_rate'='line_search' of {type(estimator).__name__} chooses every step "
+            f"itself; set schedule='constant' instead of {estimator.schedule!r}."
+        )
+
+
+def _random_state(estimator):
+    value = estimator.random_state
+    accepted = "None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState"
+    try:
+        check_random_state(value)
+    except ValueError:
+        _fail(ValueError, estimator, "random_state", value, accepted)
+
+
+def _is_constant(schedule):
+    return isinstance(schedule, str) and schedule == "constant"
+
+
+def _learning_rate(estimator):
+    value = estimator.learning_rate
+    accepted = "a positive number, 'auto' or 'line_search'"
+    if isinstance(value, str):
+        if value not in {"auto", "line_search"}:
+            _fail(ValueError, estimator, "learning_rate", value, accepted)
+        return value
+    return _real(estimator, "learning_rate", accepted, lambda v: v > 0)
+
+
+def _schedule(estimator):
+    schedule = estimator.schedule
+    accepted = f"one of {_listed(SCHEDULES)}, or a callable"
+    if isinstance(schedule, str):
+        if schedule not in SCHEDULES:
+            _fail(ValueError, estimator, "schedule", schedule, accepted)
+        return SCHEDULES[schedule]()
+    if not isinstance(schedule, Callable) or isinstance(schedule, type):
+        _fail(TypeError, estimator, "schedule", schedule, accepted)
+    if isinstance(schedule, Schedule):
+        schedule.check()
+    return schedule
+
+
+def _solver(estimator, exact_solvers, changed, has_l1):
+    solver = estimator.solver
+    if isinstance(solver, UpdateRule):
+        solver.check()
+        return None, solver, False
+    names = ("auto", *exact_solvers, *RULES)
+    accepted = f"one of {_listed(names)}, or an instance of an update rule"
+    if not isinstance(solver, str):
+        _fail(TypeError, estimator, "solver", solver, accepted)
+    if solver not in names:
+        _fail(ValueError, estimator, "solver", solver, accepted)
+    if solver in exact_solvers:
+        return solver, None, False
+    if solver in RULES:
+        return None, RULES[solver](), False
+    if changed:
+        return None, RULES["gd"](), True
+    if has_l1:
+        return None, RULES["nesterov"](), True
+    return exact_solvers[0], None, True
+
+
+def check_streams(estimator, *, can_continue):
+    """Whether ``partial_fit`` is there at all: True, or the reason why not as a ValueError.
+
+    For :func:`sklearn.utils.metaestimators.available_if`, which turns it into an AttributeError:
+    meta-estimators and checks look for the method before they call it.
+    """
+    name = type(estimator).__name__
+    if estimator.solver == "newton":
+        raise ValueError(
+            f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
+            f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
+        )
+    if not can_continue:
+        raise ValueError(
+            f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
+            f"solver_={estimator.solver_!r} fitted: that keeps no rows to add to. Start the stream "
+            f"with partial_fit, on sklearn.base.clone(...) of this estimator."
+        )
+    return True
+
+
+def check_partial_fit(estimator, plan, *, can_continue):
+    """A stream of rows can be fitted as the plan says, and goes on where it can."""
+    name = type(estimator).__name__
+    if plan.settings.early_stopping:
+        raise ValueError(
+            f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
+            f"the rows at a time; set early_stopping=False, or use fit."
+        )
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            f"partial_fit of {name} does not support class_weight='balanced', for the share of a "
+            f"class is not known in advance. Compute the weights from a large enough sample with "
+            f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
+        )
+    check_streams(estimator, can_continue=can_continue)
