@@ -15,6 +15,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._descending import DescentMixin, without_batches_of_everything
+from ._saving import SavingMixin
 from ._watch import Watch
 from .blocks import RowBlocks
 from .checks import (
@@ -34,7 +35,7 @@ __all__ = ["BaseRegression"]
 _ACCEPT_SPARSE = "csr"
 
 
-class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
+class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstimator):
     """Common part of the estimators; the parameters are documented there.
 
     A subclass names its exact solvers, turns y into targets, and solves exactly.
@@ -190,9 +191,13 @@ class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
 
     def _last_theta(self, plan):
         """theta and classes of the last fit, where Newton's method is to start from them."""
-        if not (self.warm_start and plan.exact == "newton" and "_theta" in self.__dict__):
+        if not (self.warm_start and plan.exact == "newton" and hasattr(self, "coef_")):
             return None
-        return self._theta, self.classes_
+        if "_theta" in self.__dict__:
+            return self._theta, self.classes_
+        # Saved with warm_start=False, or the end of a descent: its coefficients are a start.
+        theta = np.vstack([self.coef_.T, self.intercept_], dtype=np.float64)
+        return theta[:, None, :], self.classes_
 
     def _forget(self, *, but_features):
         """Drop what an earlier fit has left; the features where they have to stay the same."""
@@ -209,7 +214,7 @@ class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
         else:
             X, y = validate_data(self, X, y, **checks, **self._y_checks)
         assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
-        self._dtype = X.dtype if X.dtype == np.float32 else np.dtype(np.float64)
+        self._dtype = "float32" if X.dtype == np.float32 else "float64"
         return X, y
 
     def _objective(self, X, target, weight, workers, *, penalty=None):
@@ -264,11 +269,14 @@ class BaseRegression(DescentMixin, CallbackSupportMixin, BaseEstimator):
     def _set_history(self, history):
         """The record, with the path in the shapes of ``coef_`` and ``intercept_``."""
         self.history_ = history
-        self.loss_curve_ = history["loss"]
-        if history._path:
-            pairs = [self._shaped(theta) for theta in history._path]
-            history.coef_path = np.stack([coef for coef, _ in pairs])
-            history.intercept_path = np.stack([np.asarray(b) for _, b in pairs])
+        history.shape_path(self.coef_.shape, np.shape(self.intercept_), self._dtype)
+
+    @property
+    def loss_curve_(self):
+        """The column "loss" of ``history_``; there once the estimator is fitted."""
+        if "history_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no 'loss_curve_' before it is fitted.")
+        return self.history_["loss"]
 
     def _set_theta(self, theta):
         if not np.all(np.isfinite(theta)):

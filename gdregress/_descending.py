@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from .advice import advise_after_descent, advise_batch_of_everything
 from .history import StopReason
 from .moments import CentredMoments, QuadraticObjective
-from .parameters import check_plan
+from .parameters import check_keeps_its_descent, check_plan
 from .resume import Descent, automatic_rate
 from .solvers.descent import descend
 from .solvers.updates import RULES
@@ -20,6 +20,8 @@ __all__ = ["DescentMixin", "without_batches_of_everything"]
 
 # Least squares with up to this many columns descends on its moments, p x p.
 _MAX_MOMENT_COLUMNS = 2048
+# The history of a stream, which may never end: the rows of its last parts.
+_STREAM_ROWS = 10_000
 
 
 class DescentMixin:
@@ -117,7 +119,7 @@ class DescentMixin:
             descent.check_rule(self, plan.rule)
             descent.check_data(self, n_samples, shape, None)
             descent.state.prepare_to_continue(plan.rule, stochastic=True)
-        descent.pending = False
+        descent.pending, descent.is_stream = False, True
         batch_size = settings.batch_size
         if batch_size is not None and batch_size >= n_samples:
             batch_size = None
@@ -127,6 +129,7 @@ class DescentMixin:
             rate = descent.rate = min(rate, descent.rate)
         settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
         reason = descend(objective, plan.rule, settings, descent.state, descent.history)
+        descent.history.keep_last(_STREAM_ROWS)
         if reason is StopReason.MAX_ITER:
             reason = StopReason.EPOCH
         self._descent = descent
@@ -141,7 +144,10 @@ class DescentMixin:
     def _descent_to_continue(self, plan):
         """The descent that this fit goes on with, or None."""
         descent = self.__dict__.get("_descent")
-        if descent is None or plan.exact is not None:
+        if plan.exact is not None:
+            return None
+        if descent is None:
+            check_keeps_its_descent(self)
             return None
         if not (self.warm_start or descent.pending):
             return None
@@ -155,7 +161,7 @@ class DescentMixin:
             descent = Descent.begin(self, plan.rule, start, n_samples, seed, stochastic=stochastic)
         else:
             descent = previous.copy()
-            descent.n_samples = n_samples
+            descent.n_samples, descent.is_stream = n_samples, False
             if not descent.pending:
                 descent.begun_at = descent.state.iteration
                 descent.state.prepare_to_continue(plan.rule, stochastic=stochastic)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .history import COLUMNS, History, StopReason
+from .history import History, StopReason
 from .linear import LinearRegression
 from .logistic import LogisticRegression
 from .resume import Descent
@@ -270,7 +270,7 @@ def _contents(estimator):
         },
         "attributes": {
             "n_features_in_": int(estimator.n_features_in_),
-            "_dtype": str(estimator._dtype),
+            "_dtype": estimator._dtype,
             "_y_ndim": vars(estimator).get("_y_ndim"),
         },
         "descent": {
@@ -283,8 +283,10 @@ def _contents(estimator):
             "begun_at": descent.begun_at,
             "rate": descent.rate,
         },
-        "history": store.add(np.array(descent.history._rows, dtype=np.float64)),
-        "path": store.add(np.array(descent.history._path)) if descent.history._path else None,
+        "history": {
+            name: {"array": store.add(part)} if isinstance(part, np.ndarray) else part
+            for name, part in descent.history.packed().items()
+        },
         "classes": _labels_to_json(descent.classes, store),
         "features": _labels_to_json(vars(estimator).get("feature_names_in_"), store),
     }
@@ -298,15 +300,12 @@ def _restored(text, arrays):
     state = DescentState(**_fields_from_json(stored["state"], arrays))
     state.generator = np.random.default_rng()
     state.generator.bit_generator.state = stored["generator"]
-    history = History()
-    integers = [COLUMNS.index("iteration"), COLUMNS.index("step")]
-    for row in arrays[text["history"]].tolist():
-        for column in integers:
-            row[column] = int(row[column])
-        history._rows.append(tuple(row))
-    if text["path"] is not None:
-        history._path = list(arrays[text["path"]])
-    history.resume_clock()
+    history = History.unpacked(
+        {
+            name: arrays[part["array"]] if isinstance(part, dict) else part
+            for name, part in text["history"].items()
+        }
+    )
     classes = _labels_from_json(text["classes"], arrays)
     n_features, n_outputs = stored["shape"]
     for theta in (state.theta, state.point, state.best_theta):
@@ -329,7 +328,7 @@ def _restored(text, arrays):
         n_features_in_=text["attributes"]["n_features_in_"],
         feature_names_in_=_labels_from_json(text["features"], arrays),
         classes_=classes,
-        _dtype=np.dtype(text["attributes"]["_dtype"]),
+        _dtype=text["attributes"]["_dtype"],
         _y_ndim=text["attributes"]["_y_ndim"],
     )
     return estimator

@@ -1,5 +1,7 @@
 """What a fit tells: one row per iteration, and the reason it stopped."""
 
+import copy
+import struct
 import time
 from enum import StrEnum
 
@@ -18,6 +20,15 @@ COLUMNS = (
     "validation_loss",
 )
 _INTEGER = {"iteration", "step"}
+_ROW = np.dtype([(name, np.int64 if name in _INTEGER else np.float64) for name in COLUMNS])
+# The same as a struct, which writes a row four times as fast as NumPy does.
+_pack_row = struct.Struct(
+    "=" + "".join("q" if name in _INTEGER else "d" for name in COLUMNS)
+).pack_into
+_ROW_SIZE = _ROW.itemsize
+_FIRST_ROWS = 16
+# What a table shows of a long record: so many rows of its beginning and of its end.
+_SHOWN_ROWS = 5
 
 
 class StopReason(StrEnum):
@@ -37,7 +48,51 @@ class StopReason(StrEnum):
     EPOCH = "One pass over the rows given was made."
 
 
-class History:
+class _Rows:
+    """An array that grows at its end, at a cost per row that does not depend on their number.
+
+    Copies share the array and what they begin with: a row is written once, behind the last one,
+    and never changed. Who finds another's row behind its own last moves to an array of its own.
+    """
+
+    __slots__ = ("array", "begin", "end", "used")
+
+    def __init__(self, array, n_rows=0):
+        self.array, self.begin, self.end = array, 0, n_rows
+        self.used = [n_rows]  # rows written, by whomever shares the array
+
+    def __len__(self):
+        return self.end - self.begin
+
+    @property
+    def view(self):
+        """The rows; to be read only."""
+        return self.array[self.begin : self.end]
+
+    def append(self, row):
+        """Copy a row to the end."""
+        if self.end == len(self.array) or self.end != self.used[0]:
+            self.move()
+        self.array[self.end] = row
+        self.used[0] = self.end = self.end + 1
+
+    def move(self):
+        """Take an array of twice the length, of which nobody else knows."""
+        rows = self.view
+        array = np.empty((max(_FIRST_ROWS, 2 * len(rows)), *rows.shape[1:]), rows.dtype)
+        array[: len(rows)] = rows
+        self.array, self.begin, self.end, self.used = array, 0, len(rows), [len(rows)]
+
+    def truncate(self, n_rows):
+        """Forget all but the first rows."""
+        self.end = min(self.end, self.begin + n_rows)
+
+    def keep_last(self, n_rows):
+        """Forget all but the last rows."""
+        self.begin = max(self.begin, self.end - n_rows)
+
+
+class History(dict):
     """The record of a fit; row k is the state at theta^k, k = 0..n_iter_.
 
     ``history["loss"]`` is the column as an array; the columns are ``iteration``, ``step`` (the
@@ -46,8 +101,15 @@ class History:
     ``learning_rate`` (of the last step), ``seconds`` (since the fit began) and
     ``validation_loss``. What was not computed is NaN.
 
+    It is a mapping from the names of the columns to arrays, made when they are read: ``dict(h)``,
+    ``h.items()`` and ``pandas.DataFrame(h)`` (which asks for a dict) do what one expects, and
+    nothing can be written into it. Its length is, as that of a data frame, the number of rows.
+
     Attributes
     ----------
+    returned : int
+        The row of the iterate that the fit has returned: the last, but for early stopping,
+        divergence and interruption, which return the best.
     coef_path : ndarray of shape (n_iter + 1, *coef_.shape)
         Coefficients at every row, with ``store_path=True``; absent otherwise.
     intercept_path : ndarray of shape (n_iter + 1, *intercept_.shape)
@@ -62,8 +124,12 @@ class History:
     """
 
     def __init__(self):
-        self._rows = []
-        self._path = []
+        # The names alone: whatever reads a dict past its methods finds no numbers to mistake.
+        super().__init__(dict.fromkeys(COLUMNS))
+        self._rows = _Rows(np.empty(_FIRST_ROWS, _ROW))
+        self._path = None
+        self._shapes = None
+        self._mark = None
         self._began = time.perf_counter()
 
     def record(
@@ -71,74 +137,214 @@ class History:
         iteration,
         step,
         loss,
+        *,
         gradient_norm=np.nan,
         update_norm=np.nan,
         learning_rate=np.nan,
         validation_loss=np.nan,
     ):
         """Append one row."""
-        seconds = time.perf_counter() - self._began
-        self._rows.append(
-            (
-                iteration,
-                step,
-                loss,
-                gradient_norm,
-                update_norm,
-                learning_rate,
-                seconds,
-                validation_loss,
-            )
+        rows = self._rows
+        end = rows.end
+        if end == len(rows.array) or end != rows.used[0]:
+            rows.move()
+            end = rows.end
+        _pack_row(
+            rows.array,
+            end * _ROW_SIZE,
+            iteration,
+            step,
+            loss,
+            gradient_norm,
+            update_norm,
+            learning_rate,
+            time.perf_counter() - self._began,
+            validation_loss,
         )
+        rows.used[0] = rows.end = end + 1
 
     def record_path(self, theta):
         """Append a copy of theta to the path."""
-        self._path.append(theta.copy())
+        if self._path is None:
+            self._path = _Rows(np.empty((_FIRST_ROWS, *theta.shape)))
+        self._path.append(theta)
+
+    def shape_path(self, coef_shape, intercept_shape, dtype):
+        """Set how ``coef_path`` and ``intercept_path`` show a theta."""
+        self._shapes = coef_shape, intercept_shape, str(dtype)
+
+    def mark_returned(self, iteration):
+        """Set which iterate the fit has returned; a later row takes the mark away."""
+        row = int(np.searchsorted(self._rows.view["iteration"], iteration, side="right")) - 1
+        if row < 0 or self._rows.view["iteration"][row] != iteration:
+            raise ValueError(f"The history has no row of iteration {iteration!r}.")
+        self._mark = self._rows.end, row - len(self)
+
+    @property
+    def returned(self):
+        """The row of the iterate that the fit has returned."""
+        if self._mark is None or self._mark[0] != self._rows.end:
+            return len(self) - 1
+        return len(self) + self._mark[1]
 
     def copy(self):
         """A record that may go on without touching this one, its clock included."""
-        other = History()
-        other._rows, other._path = self._rows.copy(), self._path.copy()
+        other = copy.copy(self)
         other.resume_clock()
+        return other
+
+    def __copy__(self):
+        other = History()
+        vars(other).update(vars(self))
+        other._rows = copy.copy(self._rows)
+        other._path = copy.copy(self._path)
         return other
 
     def truncate(self, n_rows):
         """Forget all but the first rows."""
-        del self._rows[n_rows:], self._path[n_rows:]
+        self._rows.truncate(n_rows)
+        if self._path is not None:
+            self._path.truncate(n_rows)
+
+    def keep_last(self, n_rows):
+        """Forget all but the last rows."""
+        self._rows.keep_last(n_rows)
+        if self._path is not None:
+            self._path.keep_last(n_rows)
 
     def resume_clock(self):
         """Continue ``seconds`` from the last row, as if no time had passed since."""
-        if self._rows:
-            self._began = time.perf_counter() - self._rows[-1][COLUMNS.index("seconds")]
+        if len(self):
+            self._began = time.perf_counter() - self._rows.view["seconds"][-1]
+
+    # A mapping from names to columns.
 
     def __len__(self):
         return len(self._rows)
 
+    def __iter__(self):
+        return iter(COLUMNS)
+
     def __getitem__(self, column):
         if column not in COLUMNS:
             raise KeyError(f"The history has no column {column!r}; it has {', '.join(COLUMNS)}.")
-        index = COLUMNS.index(column)
-        dtype = np.int64 if column in _INTEGER else np.float64
-        return np.array([row[index] for row in self._rows], dtype=dtype)
+        return self._rows.view[column].copy()
 
-    def keys(self):
-        """The names of the columns."""
-        return COLUMNS
+    def get(self, column, default=None):
+        """The column, or the default where there is none of this name."""
+        return self[column] if column in COLUMNS else default
 
-    def __iter__(self):
-        return iter(COLUMNS)
+    def items(self):
+        """Names and columns."""
+        return dict(self).items()
+
+    def values(self):
+        """The columns."""
+        return dict(self).values()
+
+    def __eq__(self, other):
+        if not isinstance(other, History):
+            return False
+        mine, others = self.packed(), other.packed()
+        return mine.keys() == others.keys() and all(
+            np.array_equal(part, others[key], equal_nan=True)
+            if isinstance(part, np.ndarray)
+            else part == others[key]
+            for key, part in mine.items()
+        )
+
+    def __ne__(self, other):  # a dict has one of its own
+        return not self == other
+
+    __hash__ = None
+
+    def _refuse(self, *_args, **_kwargs):
+        raise TypeError(
+            "A History is the record of a fit and cannot be changed; see dict(history)."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    @property
+    def coef_path(self):
+        """Coefficients at every row."""
+        theta, (shape, _, dtype) = self._thetas()
+        return theta[:, :-1].swapaxes(1, 2).astype(dtype).reshape(len(theta), *shape)
+
+    @property
+    def intercept_path(self):
+        """Intercepts at every row."""
+        theta, (_, shape, dtype) = self._thetas()
+        return theta[:, -1].astype(dtype).reshape(len(theta), *shape)
+
+    def _thetas(self):
+        """The path as (n_rows, n_features + 1, n_outputs), and the shapes to show it in."""
+        if self._path is None or self._shapes is None:
+            raise AttributeError("The fit has kept no path; set store_path=True before it.")
+        return self._path.view[:, :, 0], self._shapes
+
+    # In and out.
+
+    def packed(self):
+        """All of it as arrays, numbers and text, for :meth:`unpacked`."""
+        view = self._rows.view
+        rows = np.stack([view[name] for name in COLUMNS], axis=1, dtype=np.float64)
+        packed = {"rows": rows}
+        if self._path is not None:
+            packed |= {"path": self._path.view.copy(), "shapes": self._shapes}
+        if self.returned != len(self) - 1:
+            packed["returned"] = self.returned
+        return packed
+
+    @classmethod
+    def unpacked(cls, packed):
+        """The record that was packed; its clock goes on from the last row."""
+        history = cls()
+        stored = np.asarray(packed["rows"], dtype=np.float64).reshape(-1, len(COLUMNS))
+        rows = np.empty(len(stored), _ROW)
+        for column, name in enumerate(COLUMNS):
+            rows[name] = stored[:, column]
+        history._rows = _Rows(rows, len(rows))
+        if "path" in packed:
+            history._path = _Rows(np.array(packed["path"]), len(packed["path"]))
+            if packed["shapes"] is not None:
+                coef_shape, intercept_shape, dtype = packed["shapes"]
+                history._shapes = tuple(coef_shape), tuple(intercept_shape), dtype
+        if "returned" in packed:
+            history._mark = len(rows), packed["returned"] - len(rows)
+        history.resume_clock()
+        return history
+
+    def __reduce__(self):
+        return History.unpacked, (self.packed(),)
 
     def to_frame(self):
         """The record as a ``pandas.DataFrame`` (needs pandas)."""
         import pandas as pd
 
-        return pd.DataFrame({column: self[column] for column in COLUMNS})
+        return pd.DataFrame(dict(self))
 
     def __repr__(self):
-        if not self._rows:
+        if not len(self):
             return "History(0 rows)"
-        loss = COLUMNS.index("loss")
+        loss = self._rows.view["loss"]
+        return f"History({len(self)} rows, loss {loss[0]:.6g} -> {loss[-1]:.6g})"
+
+    def _repr_html_(self):
+        """A table of the first and the last rows, of the columns that hold anything."""
+        columns = {name: column for name, column in self.items() if not np.isnan(column).all()}
+        shown, gap = list(range(len(self))), None
+        if len(self) > 2 * _SHOWN_ROWS + 1:
+            shown, gap = [*shown[:_SHOWN_ROWS], *shown[-_SHOWN_ROWS:]], _SHOWN_ROWS
+        lines = [
+            "".join(f"<td>{column[row]:.6g}</td>" for column in columns.values()) for row in shown
+        ]
+        if gap is not None:
+            lines.insert(gap, "<td>…</td>" * len(columns))
+        head = "".join(f"<th>{name}</th>" for name in columns)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
         return (
-            f"History({len(self)} rows, loss {self._rows[0][loss]:.6g} -> "
-            f"{self._rows[-1][loss]:.6g})"
+            f"<table><caption>{len(self)} rows</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
         )

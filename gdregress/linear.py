@@ -255,10 +255,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     def _set_exact(self, found, history, losses):
         """The fitted attributes of an exact solution; `losses` are those of validation."""
         loss, gradient = found.start
-        rate = math.nan
-        history.record(0, 0, loss, _norm(gradient), rate, rate, losses[0])
-        update = _norm(found.theta)
-        history.record(1, 1, found.loss, _norm(found.gradient), update, rate, losses[1])
+        history.record(0, 0, loss, gradient_norm=_norm(gradient), validation_loss=losses[0])
+        history.record(
+            1,
+            1,
+            found.loss,
+            gradient_norm=_norm(found.gradient),
+            update_norm=_norm(found.theta),
+            validation_loss=losses[1],
+        )
         self._set_theta(found.theta)
         self.n_iter_ = 1
         self.loss_ = found.loss

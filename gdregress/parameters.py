@@ -15,7 +15,13 @@ from .solvers.descent import DescentSettings
 from .solvers.schedules import SCHEDULES, Schedule
 from .solvers.updates import RULES, UpdateRule
 
-__all__ = ["Plan", "check_partial_fit", "check_plan", "check_streams"]
+__all__ = [
+    "Plan",
+    "check_keeps_its_descent",
+    "check_partial_fit",
+    "check_plan",
+    "check_streams",
+]
 
 _CRITERIA = ("gradient", "update", "loss")
 
@@ -226,6 +232,13 @@ def check_streams(estimator, *, can_continue):
             f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
             f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
         )
+    descended = not can_continue and estimator.solver_ not in estimator._exact_solvers
+    if descended and "_descent" not in vars(estimator):
+        raise ValueError(
+            f"partial_fit of {name} cannot continue a fit that was saved or copied without the "
+            f"state of its descent; set warm_start=True before saving it, or start the stream with "
+            f"partial_fit, on sklearn.base.clone(...) of this estimator."
+        )
     if not can_continue:
         raise ValueError(
             f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
@@ -233,6 +246,18 @@ def check_streams(estimator, *, can_continue):
             f"with partial_fit, on sklearn.base.clone(...) of this estimator."
         )
     return True
+
+
+def check_keeps_its_descent(estimator):
+    """A warm start finds the descent that it is to continue, if there was one."""
+    before = getattr(estimator, "solver_", None)
+    if estimator.warm_start and before is not None and before not in estimator._exact_solvers:
+        raise ValueError(
+            f"{type(estimator).__name__} with warm_start=True cannot continue a fit that was saved "
+            f"or copied with warm_start=False, which leaves out the state of its descent. Set "
+            f"warm_start=True before saving, or pass coef_init and intercept_init to start from "
+            f"coef_ and intercept_."
+        )
 
 
 def check_partial_fit(estimator, plan, *, can_continue):

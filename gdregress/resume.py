@@ -27,6 +27,7 @@ class Descent:
     begun_at: int = 0  # the iteration with which the current fit began
     rate: float = np.inf  # the smallest automatic rate of a stream so far
     pending: bool = False  # read from a checkpoint, in the middle of a fit
+    is_stream: bool = False  # gone on with by partial_fit
 
     @classmethod
     def begin(cls, estimator, rule, theta, n_samples, seed, *, stochastic):

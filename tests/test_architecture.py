@@ -27,6 +27,7 @@ ORDER = [
     "resume",
     "parameters",
     "checks",
+    "_saving",
     "_watch",
     "advice",
     "_descending",

@@ -110,7 +110,8 @@ def test_pickle_keeps_everything(model, tmp_path):
     fitted = clone(model).fit(X, y, sample_weight=weight)
     joblib.dump(fitted, tmp_path / "model.joblib")
     for copy in (pickle.loads(pickle.dumps(fitted)), joblib.load(tmp_path / "model.joblib")):
-        assert vars(copy).keys() == vars(fitted).keys()
+        # All but what only a continued descent, or a warm start of Newton's method, could use.
+        assert vars(copy).keys() == vars(fitted).keys() - {"_descent", "_theta"}
         assert_same(copy, fitted)
         assert_array_equal(copy.predict(X), fitted.predict(X))
         assert_array_equal(copy.loss_curve_, fitted.loss_curve_)

@@ -439,3 +439,31 @@ def test_small_targets_in_a_stream_do_not_stop_an_adaptive_rule(rule):
     for i in range(50):
         model.partial_fit(X[i : i + 1], y[i : i + 1])
     assert model.learning_rate_ == 0.01
+
+
+def test_an_endless_stream_keeps_its_last_rows():
+    """The record is cut to the last 10,000 parts; what counts iterations does not forget."""
+    case = descent_case("sigmoid")
+    model = LogisticRegression(learning_rate=0.01, max_iter=10_004, tol=0)
+    model.fit(case.X[::50], case.y[::50])
+    assert len(model.history_) == 10_005  # a fit keeps every iteration
+    losses = model.loss_curve_
+    for k in range(3):
+        model.partial_fit(case.X[k : k + 9], case.y[k : k + 9])
+        assert model.n_iter_ == 10_005 + k
+        assert len(model.history_) == len(model.loss_curve_) == 10_000
+        assert model.history_["iteration"][-1] == model.n_iter_
+        assert model.loss_curve_[-1] == model.loss_
+    assert_array_equal(model.history_["iteration"], np.arange(8, 10_008))
+    assert_array_equal(model.loss_curve_[:-3], losses[8:])
+
+
+def test_a_part_adds_to_the_record_without_copying_it():
+    case = descent_case("squares")
+    model = LinearRegression(learning_rate=0.01, max_iter=500, tol=0).fit(case.X, case.y)
+    model.partial_fit(case.X[:1], case.y[:1])
+    for k in range(1, 9):
+        before = model.history_
+        model.partial_fit(case.X[k : k + 1], case.y[k : k + 1])
+        assert np.shares_memory(before._rows.view, model.history_._rows.view)
+        assert len(model.history_) == len(before) + 1

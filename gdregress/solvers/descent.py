@@ -332,10 +332,10 @@ def _record(history, state, settings, gradient_norm, validation_loss):
         state.iteration,
         state.step,
         state.last_loss,
-        gradient_norm,
-        state.update_norm,
-        state.rate,
-        validation_loss,
+        gradient_norm=gradient_norm,
+        update_norm=state.update_norm,
+        learning_rate=state.rate,
+        validation_loss=validation_loss,
     )
     if settings.store_path:
         history.record_path(state.reported)

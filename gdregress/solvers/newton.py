@@ -65,7 +65,15 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
         outside = frame.gradient_outside(gradient)
         norm = math.sqrt(np.vdot(outside, outside))
         moved = math.nan if update is None else math.sqrt(np.vdot(update, update))
-        history.record(iteration, iteration, float(loss[0]), norm, moved, step, float(held_out))
+        history.record(
+            iteration,
+            iteration,
+            float(loss[0]),
+            gradient_norm=norm,
+            update_norm=moved,
+            learning_rate=step,
+            validation_loss=float(held_out),
+        )
 
     metric = SampledMetric.of(framed) or full_metric(framed)
     if metric.is_sampled:  # the samples go on from here: no need of a gradient over all rows
