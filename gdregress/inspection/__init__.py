@@ -1,10 +1,12 @@
-"""Pictures of what a fit did.
+"""What a fit did, what its coefficients are worth, and pictures of both.
 
-The displays have scikit-learn's form: ``from_estimator`` computes, ``plot`` draws, and the display
-keeps ``ax_`` and ``figure_``. matplotlib is imported when something is drawn, not before.
+Tables print themselves, in notebooks too. The displays have scikit-learn's form:
+``from_estimator`` computes, ``plot`` draws, and the display keeps ``ax_`` and ``figure_``.
+matplotlib and pandas are imported when they are needed, not before.
 """
 
 from ._coefficient_path import CoefficientPathDisplay
+from ._coefficients import CoefficientTable, coefficient_table
 from ._curves import LossCurve
 from ._descent_path import DescentPath, DescentPathDisplay
 from ._learning_rate import LearningRateDisplay, RateTrial
@@ -13,6 +15,7 @@ from ._loss_surface import LossSurfaceDisplay
 
 __all__ = [
     "CoefficientPathDisplay",
+    "CoefficientTable",
     "DescentPath",
     "DescentPathDisplay",
     "LearningRateDisplay",
@@ -20,4 +23,5 @@ __all__ = [
     "LossCurveDisplay",
     "LossSurfaceDisplay",
     "RateTrial",
+    "coefficient_table",
 ]

@@ -1,0 +1,466 @@
+"""An unpenalised fit at its optimum, and the covariance of its coefficients.
+
+Everything happens in a :class:`~gdregress.inspection._basis.Basis` u of X, in which the second
+moments are the unit matrix: no information matrix is as ill-conditioned as X. With scores
+``g_i = s_i [u_i 1] e_i``, e being the derivative of the loss by the linear predictor, the
+information ``A = sum_i s_i c_i [u_i 1] [u_i 1]^T``, c being the curvature of the loss, and k
+coefficients, the covariance of these is
+
+    nonrobust   phi A^-1,   phi = sum s e^2 / (n - k) for squares, 1 for the logistic losses
+    HC0         A^-1 (sum_i g_i g_i^T) A^-1                               White (1980)
+    HC1         HC0 n / (n - k)
+    HC2, HC3    A^-1 (sum_i g_i g_i^T / (1 - h_i)^a) A^-1,  a = 1, 2      MacKinnon & White (1985)
+    cluster     A^-1 (sum_c g_c g_c^T) A^-1  G/(G - 1) (n - 1)/(n - k),   g_c = sum_{i in c} g_i
+                                                                          Cameron & Miller (2015)
+
+    h_i = s_i c_i [u_i 1] A^-1 [u_i 1]^T    the leverage of a row
+
+n counts the rows of positive weight, k all coefficients of one target or of all classes but one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+
+from ..blocks import RowBlocks
+from ..history import StopReason
+from ..kernels import Block, linear_predictor
+from ..objective import BlockObjective
+from ._basis import Basis
+from ._problem import Problem
+
+__all__ = ["COV_TYPES", "Optimum", "optimum_of"]
+
+COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
+_EPS = np.finfo(np.float64).eps
+# No linear combination of the coefficients may be further from the optimum, in standard errors.
+_AT_OPTIMUM = 0.01
+# A Newton direction that moves every row by less than 1 proves that no classes are separated; see
+# ``solvers.separation``. Half of it, for rounding.
+_AT_REST = 0.5
+# Information in the basis below this reciprocal condition has saturated.
+_SATURATED = 1e-13
+_MOST_PARAMETERS = 10_000
+# Newton's method to the end: so close, in standard errors, that one more step is the last.
+_ARRIVED, _MOST_STEPS = 1e-8, 5
+# Rows of a sparse X that are dense at a time.
+_SLAB_BYTES, _MIN_SLAB = 2**22, 32
+# A residual below this share of y is rounding.
+_ROUNDING = 64.0 * _EPS
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The optimum of an unpenalised loss, at which a fit has arrived.
+
+    A fit ends within a tolerance of it; from there Newton's method goes to the end in the basis, so
+    that nothing here depends on the solver or its tolerance.
+
+    Directions in the basis have one row for each column of u, and the intercept last where it is
+    fitted: ``n_terms`` of them. Parameters of softmax are those of all classes but the reference.
+
+    Attributes
+    ----------
+    problem : Problem
+    inside : BlockObjective
+        The objective in the basis.
+    theta : ndarray of shape (n_columns + 1, 1, n_outputs)
+        In the basis.
+    estimate : ndarray of shape (n_features + 1, n_outputs)
+        The same in the original columns.
+    outputs : ndarray of int
+        The outputs that have parameters of their own.
+    root : ndarray of shape (q, q)
+        Lower triangle with ``root root^T = A``, in the order of ``theta[:, 0, outputs].ravel()``;
+        of one target for squares, whose targets share it.
+    residual_squares : ndarray of shape (n_outputs,)
+        ``sum_i s_i e_i^2`` for squares.
+    log_loss : float
+        ``sum_i s_i loss_i``.
+    """
+
+    problem: Problem
+    inside: BlockObjective
+    theta: np.ndarray
+    estimate: np.ndarray
+    outputs: np.ndarray
+    root: np.ndarray
+    residual_squares: np.ndarray
+    log_loss: float
+
+    @property
+    def basis(self) -> Basis:
+        return self.inside.frame
+
+    @property
+    def n_terms(self) -> int:
+        return self.basis.n_columns + int(self.inside.fit_intercept)
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.inside.blocks.n_weighing)
+
+    @property
+    def n_parameters(self) -> int:
+        return len(self.root)
+
+    @property
+    def df_resid(self) -> int:
+        return self.n_samples - self.n_parameters
+
+    @property
+    def scale(self) -> np.ndarray:
+        """phi of each model: the variance of a residual of weight 1; 1 for the logistic losses."""
+        if self.inside.is_quadratic:
+            return self.residual_squares / self.df_resid
+        return np.ones(1)
+
+    def out_of_basis(self) -> np.ndarray:
+        """theta of the original columns by theta of the basis, (n_features [+ 1], n_terms)."""
+        n_terms = self.n_terms
+        unit = np.zeros((self.basis.n_columns + 1, n_terms, 1))
+        unit[:n_terms, :, 0] = np.eye(n_terms)
+        outside = self.basis.leave(unit)[:, :, 0]
+        return outside if self.inside.fit_intercept else outside[:-1]
+
+    def covariance(self, cov_type: str, groups: Any = None, target: int = 0) -> np.ndarray:
+        """Covariance of the parameters in the basis, (q, q); of one target for squares."""
+        if cov_type == "nonrobust":
+            half = linalg.solve_triangular(self.root, np.eye(len(self.root)), lower=True)
+            return self.scale[target] * (half.T @ half)
+        outputs = np.array([target]) if self.inside.is_quadratic else self.outputs
+        power = {"HC2": 1, "HC3": 2}.get(cov_type, 0)
+        scores = _Scores(self, outputs, power)
+        n, k = self.n_samples, self.n_parameters
+        if cov_type == "cluster":
+            meat, n_groups = self._clustered(scores, groups)
+            meat *= n_groups / (n_groups - 1.0) * (n - 1.0) / (n - k)
+        else:
+            meat = self.inside.blocks.reduce(_Meat(scores), self.theta)
+            if not np.isfinite(meat).all():
+                raise self.problem.fails(
+                    f"has no cov_type={cov_type!r} here, as some row has leverage 1: it alone "
+                    f"determines a coefficient",
+                    "use cov_type='HC0' or 'HC1', or leave out a column that is zero in all rows "
+                    "but one",
+                )
+            if cov_type == "HC1":
+                meat *= n / (n - k)
+        half = linalg.cho_solve((self.root, True), meat)
+        return linalg.cho_solve((self.root, True), half.T)
+
+    def _clustered(self, scores: _Scores, groups: Any) -> tuple[np.ndarray, int]:
+        """``sum_c g_c g_c^T``, the rows taken group by group; and the number of groups."""
+        blocks = self.inside.blocks
+        order = np.argsort(groups, kind="stable")
+        if blocks.sample_weight is not None:
+            order = order[blocks.sample_weight[order] > 0.0]
+        sorted_groups = groups[order]
+        n_groups = int(np.count_nonzero(np.diff(sorted_groups))) + 1
+        if n_groups < 2:
+            raise self.problem.fails(
+                "needs rows of at least 2 groups for cov_type='cluster'",
+                "pass other 'groups', or use cov_type='HC1'",
+            )
+        meat = np.zeros((len(self.root), len(self.root)))
+        carried = np.zeros(len(self.root))  # of a group that goes on in the next run of rows
+        for begin in range(0, len(order), blocks.block_rows):
+            rows = order[begin : begin + blocks.block_rows]
+            here = sorted_groups[begin : begin + len(rows)]
+            starts = np.concatenate([[0], 1 + np.flatnonzero(np.diff(here))])
+            sums = np.add.reduceat(scores(blocks.block(rows), self.theta), starts, axis=0)
+            if begin and here[0] == sorted_groups[begin - 1]:
+                sums[0] += carried
+            elif begin:
+                meat += np.outer(carried, carried)
+            carried, sums = sums[-1].copy(), sums[:-1]
+            meat += sums.T @ sums
+        return meat + np.outer(carried, carried), n_groups
+
+
+class _Scores:
+    """The scores of the rows of one block, (n, q), divided by ``(1 - h)^(power / 2)``."""
+
+    def __init__(self, optimum: Optimum, outputs: np.ndarray, power: int) -> None:
+        self.frame, self.loss = optimum.inside.frame, optimum.inside.loss
+        self.fit_intercept = optimum.inside.fit_intercept
+        self.outputs, self.power, self.root = outputs, power, optimum.root
+
+    def __call__(self, block: Block, theta: np.ndarray) -> np.ndarray:
+        rows = self.frame.rows(block.X)
+        z = linear_predictor(rows, theta)
+        residual = self.loss.value_and_gradient(block.y, z)[1][:, 0, self.outputs]
+        if self.fit_intercept:
+            rows = np.column_stack([rows, np.ones(len(rows))])
+        weight = np.ones(len(rows)) if block.sample_weight is None else block.sample_weight
+        residual = residual * weight[:, None]
+        if self.power:
+            curvature = self.loss.curvature(z[:, 0, :])[:, self.outputs[0]]
+            half = linalg.solve_triangular(self.root, rows.T, lower=True, check_finite=False)
+            rest = 1.0 - weight * curvature * np.einsum("ji,ji->i", half, half)
+            rest[rest < 1e3 * _EPS] = np.nan
+            residual /= rest[:, None] ** (0.5 * self.power)
+        return (rows[:, :, None] * residual[:, None, :]).reshape(len(rows), -1)
+
+
+class _Meat:
+    """``sum_i g_i g_i^T``."""
+
+    def __init__(self, scores: _Scores) -> None:
+        self.scores = scores
+
+    def __call__(self, block: Block, theta: np.ndarray) -> np.ndarray:
+        scores = self.scores(block, theta)
+        return np.dot(scores.T, scores)
+
+    @staticmethod
+    def combine(total: np.ndarray, part: np.ndarray) -> np.ndarray:
+        total += part
+        return total
+
+
+class _Residuals:
+    """Of squares: ``sum_i s_i e_i^2`` of each target, ``[u 1]^T s e``, and ``[u 1]^T s [u 1]``.
+
+    The last is the unit matrix times S only to the accuracy of the basis.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+
+    def __call__(self, block: Block, theta: np.ndarray) -> tuple[np.ndarray, ...]:
+        rows = self.frame.rows(block.X)
+        residual = linear_predictor(rows, theta)[:, 0, :] - block.y
+        rows = np.column_stack([rows, np.ones(len(rows))])
+        if block.sample_weight is not None:
+            root = np.sqrt(block.sample_weight)[:, None]
+            rows, residual = rows * root, residual * root
+        squares = np.einsum("nk,nk->k", residual, residual)
+        return squares, np.dot(rows.T, residual), np.dot(rows.T, rows)
+
+    @staticmethod
+    def combine(total: Any, part: Any) -> Any:
+        return tuple(a + b for a, b in zip(total, part))
+
+
+def optimum_of(problem: Problem, reference: int = 0) -> Optimum:
+    """The fit of `problem`, which has to be the optimum of an unpenalised loss on its rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    reference : int
+        The class that the others are compared with, for more than two.
+
+    Raises
+    ------
+    ValueError
+        Where it is not, or has none, with the reason and the remedy.
+    """
+    _check_design(problem)
+    objective = problem.objective
+    basis = Basis.of(objective.in_frame(_frame(objective)))
+    if basis.n_columns < objective.blocks.n_features:
+        raise problem.fails(
+            f"needs columns that do not depend on each other: X has rank {basis.n_columns} of "
+            f"{objective.blocks.n_features}, and the coefficients of {_dependent(problem, basis)} "
+            f"could be anything",
+            "leave these columns out (one level of each group of dummies)",
+        )
+    inside = _in_basis(objective, basis)
+    theta = basis.enter(problem.theta)
+    if objective.is_quadratic:
+        return _least_squares(problem, inside, theta)
+    return _likelihood(problem, inside, theta, reference)
+
+
+def _check_design(problem: Problem) -> None:
+    """What can be said before anything is computed."""
+    model, objective = problem.model, problem.objective
+    if model.alpha > 0:
+        raise problem.fails(
+            f"needs a fit without a penalty: alpha={model.alpha!r} shrinks the coefficients, which "
+            f"then have a bias and no standard errors",
+            "refit with alpha=0, or estimate the spread with a bootstrap",
+        )
+    if getattr(model, "class_weight", None) is not None:
+        raise problem.fails(
+            f"needs the likelihood of the rows as they are: class_weight={model.class_weight!r} "
+            f"counts rows as if there were more or fewer of them",
+            "refit with class_weight=None",
+        )
+    if model.stop_reason_ is StopReason.EARLY:
+        raise problem.fails(
+            "needs a fit that went on to its optimum: early stopping is a penalty of its own",
+            "refit with early_stopping=False",
+        )
+    n_samples = int(objective.blocks.n_weighing)
+    n_terms = objective.blocks.n_features + int(objective.fit_intercept)
+    n_parameters = n_terms * (1 if objective.is_quadratic else max(1, objective.shape[1] - 1))
+    if n_samples <= n_terms:
+        raise problem.fails(
+            f"needs more rows than coefficients: {n_samples} rows of positive weight, "
+            f"{n_terms} coefficients",
+            "give more rows or fewer columns",
+        )
+    if n_parameters > _MOST_PARAMETERS:
+        raise problem.fails(
+            f"needs a covariance matrix of {n_parameters} x {n_parameters}, more than "
+            f"{_MOST_PARAMETERS} coefficients allow",
+            "give fewer columns",
+        )
+
+
+def _frame(objective: BlockObjective) -> Any:
+    """A frame that is sure where one is needed at all."""
+    frame = objective.sampled_frame()
+    return (
+        frame if frame.is_identity and not objective.blocks.is_sparse else objective.exact_frame()
+    )
+
+
+def _in_basis(objective: BlockObjective, basis: Basis) -> BlockObjective:
+    """The objective in a basis, which makes rows dense: of sparse X few at a time."""
+    blocks = objective.blocks
+    if blocks.is_sparse:
+        blocks = RowBlocks(blocks.X, blocks.y, blocks.sample_weight, blocks.workers)
+        blocks.block_rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
+    return BlockObjective(
+        blocks,
+        objective.loss,
+        objective.penalty,
+        objective.shape[1],
+        fit_intercept=objective.fit_intercept,
+        frame=basis,
+    )
+
+
+def _dependent(problem: Problem, basis: Basis) -> str:
+    """The names of columns that depend on the others."""
+    unit = np.linalg.norm(basis.backward, axis=0)
+    unit[unit == 0.0] = 1.0
+    _, pivots = linalg.qr(basis.backward / unit, mode="r", pivoting=True)
+    return listed(problem.names, np.sort(pivots[basis.n_columns :]))
+
+
+def listed(names: list[str], columns: np.ndarray, most: int = 6) -> str:
+    """Names of columns for a sentence, the first few."""
+    few = ", ".join(repr(names[j]) for j in columns[:most])
+    return few + (f" and {len(columns) - most} more" if len(columns) > most else "")
+
+
+def _least_squares(problem: Problem, inside: BlockObjective, theta: np.ndarray) -> Optimum:
+    squares, gradient, gram = inside.blocks.reduce(_Residuals(inside.frame), theta)
+    n_terms = inside.frame.n_columns + int(inside.fit_intercept)
+    root = linalg.cholesky(gram[:n_terms, :n_terms], lower=True)
+    step = np.zeros((len(theta), 1, len(squares)))
+    step[:n_terms, 0] = -linalg.cho_solve((root, True), gradient[:n_terms])
+    decrease = -np.einsum("jk,jk->k", gradient, step[:, 0])  # of the sum of squares
+    squares = np.maximum(squares - decrease, 0.0)
+    # |c^T step| <= off se(c) for every c
+    y, weight = inside.blocks.y, inside.blocks.sample_weight
+    rounding = _ROUNDING**2 * np.average(y * y, axis=0, weights=weight)
+    scale = np.maximum(squares / (inside.blocks.n_weighing - n_terms), rounding)
+    off = np.sqrt(np.maximum(decrease, 0.0) / np.where(scale > 0.0, scale, 1.0))
+    _check_at_optimum(problem, float(off.max()))
+    return Optimum(
+        problem,
+        inside,
+        theta + step,
+        (problem.theta + inside.frame.leave(step))[:, 0],
+        np.arange(len(squares)),
+        root,
+        squares,
+        0.5 * float(squares.sum()),
+    )
+
+
+def _likelihood(
+    problem: Problem, inside: BlockObjective, theta: np.ndarray, reference: int
+) -> Optimum:
+    if problem.model.stop_reason_ is StopReason.SEPARABLE:
+        raise _separated(problem, inside, theta)
+    n_outputs = inside.shape[1]
+    outputs = np.arange(n_outputs)
+    if n_outputs > 1:
+        outputs = np.delete(outputs, reference)  # its coefficients are zero
+    begin = theta
+    for iteration in range(_MOST_STEPS):
+        loss, root, step = _newton_step(problem, inside, theta, outputs)
+        flat = step[: len(root) // len(outputs), 0][:, outputs].ravel()
+        off = float(np.linalg.norm(root.T @ flat))  # |c^T step| <= off se(c) for every c
+        if iteration == 0:
+            _check_overlap(problem, inside, theta, step)
+            _check_at_optimum(problem, off)
+        theta = theta + step
+        if off <= _ARRIVED:
+            break
+    estimate = problem.theta + inside.frame.leave(theta - begin)
+    log_loss = inside.total_weight * loss - 0.5 * off * off
+    return Optimum(
+        problem, inside, theta, estimate[:, 0], outputs, root, np.zeros(n_outputs), log_loss
+    )
+
+
+def _newton_step(
+    problem: Problem, inside: BlockObjective, theta: np.ndarray, outputs: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """The mean loss at theta, the root of the information, and the Newton step of `outputs`."""
+    loss, gradient, hessian = inside.expansion(theta)
+    n_outputs, total_weight = inside.shape[1], inside.total_weight
+    n_terms = inside.frame.n_columns + int(inside.fit_intercept)
+    q = len(outputs) * n_terms
+    blocks = hessian.reshape(len(theta), n_outputs, len(theta), n_outputs)
+    blocks = blocks[:n_terms][:, outputs][:, :, :n_terms][:, :, :, outputs]
+    information = total_weight * blocks.reshape(q, q)
+    eigenvalues = linalg.eigvalsh(information)
+    if not eigenvalues[0] > _SATURATED * eigenvalues[-1]:
+        raise _separated(problem, inside, theta)
+    root = linalg.cholesky(information, lower=True)
+    pull = total_weight * gradient[:n_terms, 0][:, outputs].ravel()
+    step = np.zeros_like(theta)
+    step[:n_terms, 0, outputs] = -linalg.cho_solve((root, True), pull).reshape(n_terms, -1)
+    return float(loss[0]), root, step
+
+
+def _check_overlap(
+    problem: Problem, inside: BlockObjective, theta: np.ndarray, step: np.ndarray
+) -> None:
+    """Refuse classes that are separated, or still may be where the Newton step says nothing."""
+    if inside.largest_move(step) < _AT_REST:
+        return
+    low, high = inside.margins(step)
+    if inside.margins(theta)[0] > 0.0 or low > -1e-3 * high:
+        raise _separated(problem, inside, step)
+
+
+def _separated(problem: Problem, inside: BlockObjective, direction: np.ndarray) -> ValueError:
+    """The error of classes without an optimum, with the columns that do most of the separating."""
+    outside = inside.frame.leave(direction)[:-1, 0]
+    pull = np.ptp(outside, axis=1) if outside.shape[1] > 1 else np.abs(outside[:, 0])
+    pull = pull * problem.objective.column_spans()
+    columns = np.argsort(-pull, kind="stable")
+    columns = columns[pull[columns] > 1e-3 * pull.max(initial=0.0)]
+    return problem.fails(
+        f"needs classes that overlap: these are separated, or nearly so, mostly by "
+        f"{listed(problem.names, columns)}, and without a penalty the loss has no optimum at which "
+        f"coefficients could have standard errors",
+        "leave these columns out, or give up standard errors and fit with alpha > 0",
+    )
+
+
+def _check_at_optimum(problem: Problem, off: float) -> None:
+    if off <= _AT_OPTIMUM:
+        return
+    model = problem.model
+    exact = "solver='newton'" if hasattr(model, "classes_") else "solver='lstsq'"
+    raise problem.fails(
+        f"needs coefficients at the optimum on the X, y and sample_weight given, and these are "
+        f"{off:.2g} standard errors away from it",
+        f"pass the rows and weights that the fit saw, and refit with {exact} or a smaller tol than "
+        f"{model.tol!r} if it did not reach the optimum",
+    )

@@ -1,0 +1,156 @@
+"""The objective that a fitted estimator minimised, on rows that are given once more.
+
+A fit keeps no rows. What looks at a fit afterwards is given them again, and everything here goes
+the way of ``fit``: the same validation, the same weights, the same blocks.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from .._base import BaseRegression
+from ..blocks import RowBlocks
+from ..checks import check_sample_weight
+from ..objective import BlockObjective
+from ..penalty import ElasticNet
+from ..threads import single_threaded_blas
+
+__all__ = ["Problem", "fitted_theta", "problem_of", "rows_for", "unwrapped"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A fitted estimator and the objective on the rows given.
+
+    Attributes
+    ----------
+    model : estimator
+        A copy of the final estimator, fitted.
+    objective : BlockObjective
+        In the original columns, the model's penalty included.
+    theta : ndarray of shape (n_features + 1, 1, n_outputs)
+        The model's coefficients, the intercept last.
+    names : list of str
+        Of the columns of X.
+    caller : str
+        The public function that asks, for error messages.
+    """
+
+    model: Any
+    objective: BlockObjective
+    theta: np.ndarray
+    names: list[str]
+    caller: str
+
+    @property
+    def title(self) -> str:
+        return type(self.model).__name__
+
+    def fails(self, reason: str, remedy: str) -> ValueError:
+        """The error that the caller cannot go on: one sentence."""
+        return ValueError(f"{self.caller} of {self.title} {reason}; {remedy}.")
+
+
+@contextmanager
+def problem_of(
+    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, caller: str
+) -> Iterator[Problem]:
+    """The :class:`Problem` of a fitted estimator, a Pipeline or a search; BLAS is ours inside.
+
+    Raises
+    ------
+    TypeError
+        If the final estimator is not one of this package.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    ValueError
+        For bad data, other features, or labels that it was not fitted on.
+    """
+    model, X, names = rows_for(estimator, X, caller)
+    with single_threaded_blas() as workers:
+        X, y = model._validate_rows(X, y, reset=False)
+        weight = check_sample_weight(sample_weight, X)
+        with model._explaining_overflow(X):
+            target, weight = _target(model, y, weight)
+            objective = BlockObjective(
+                RowBlocks(X, target, weight, workers),
+                model._loss(),
+                ElasticNet(model.alpha, model.l1_ratio),
+                model._n_outputs(target),
+                fit_intercept=model.fit_intercept,
+            )
+            yield Problem(model, objective, fitted_theta(model), names, caller)
+
+
+def unwrapped(estimator: Any, caller: str) -> tuple[list[Any], Any]:
+    """The transformers before the final estimator, and a copy of that."""
+    before: list[Any] = []
+    while not isinstance(estimator, BaseRegression):
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif hasattr(estimator, "steps"):
+            if len(estimator.steps) > 1:
+                before.append(estimator[:-1])
+            estimator = estimator.steps[-1][1]
+        else:
+            check_is_fitted(estimator)
+            raise TypeError(
+                f"{caller} reads LinearRegression and LogisticRegression of gdregress, and "
+                f"Pipelines and searches that end in one; got {type(estimator).__name__}."
+            )
+    check_is_fitted(estimator, "coef_")
+    return before, copy.copy(estimator)  # validation notes what it has seen, on the copy
+
+
+def rows_for(estimator: Any, X: Any, caller: str) -> tuple[Any, Any, list[str]]:
+    """The final estimator (a copy), X as it sees it, and the names of its columns."""
+    before, model = unwrapped(estimator, caller)
+    names: Any = getattr(model, "feature_names_in_", None)
+    for transformers in before:
+        X = transformers.transform(X)
+    if names is None and before:
+        names = _names_out(before[-1])
+    if names is None or len(names) != model.n_features_in_:
+        names = [f"x{j}" for j in range(model.n_features_in_)]
+    return model, X, [str(name) for name in names]
+
+
+def _names_out(transformers: Any) -> Sequence[str] | None:
+    """The names that transformers give, where all of them know any."""
+    try:
+        return list(transformers.get_feature_names_out())
+    except (AttributeError, ValueError):
+        return None
+
+
+def _target(model: Any, y: Any, weight: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """y as the loss takes it and the weights of the rows, the classes staying as they are."""
+    if not is_classifier(model):
+        target, weight = model._encode(y, weight)
+        n_targets = np.size(model.intercept_)
+        if target.shape[1] != n_targets:
+            raise ValueError(
+                f"{type(model).__name__} was fitted on {n_targets} target(s); got y of shape "
+                f"{np.shape(y)}."
+            )
+        return target, weight
+    codes = model._codes_of(y, "y", "classes_")
+    weight_of = model._class_weights(model.classes_, codes, weight)
+    if weight_of is not None:
+        weight = weight_of[codes] if weight is None else weight_of[codes] * weight
+    return model._codes_as_target(codes), weight
+
+
+def fitted_theta(model: Any) -> np.ndarray:
+    """theta of shape (n_features + 1, 1, n_outputs) from the fitted attributes."""
+    coef = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
+    intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64), len(coef))
+    return np.vstack([coef.T, intercept])[:, None, :]
