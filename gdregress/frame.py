@@ -98,6 +98,16 @@ class Frame:
             outside[-1] -= np.einsum("j,jmk->mk", self.shift, outside[:-1])
         return outside
 
+    def gradient_inside(self, gradient):
+        """Gradient by theta of the original columns -> gradient by theta of the frame."""
+        if self.is_identity:
+            return gradient
+        inside = gradient.copy()
+        if self.is_shifted:
+            inside[:-1] -= self.shift[:, None, None] * gradient[-1]
+        inside[:-1] /= self.scale[:, None, None]
+        return inside
+
     def gradient_outside(self, gradient):
         """Gradient by theta of the frame -> gradient by theta of the original columns."""
         if self.is_identity:

@@ -17,14 +17,17 @@ from scipy import linalg, sparse
 __all__ = [
     "BatchGradient",
     "Block",
+    "ColumnMoments",
     "ColumnRange",
     "ColumnSquares",
+    "ConjugateValue",
     "CurvedGrams",
     "CurvedProduct",
     "CurvedSquares",
     "Expansion",
     "Hessian",
     "HessianProduct",
+    "LargestLeverage",
     "LargestMove",
     "LargestRow",
     "LossGradient",
@@ -147,6 +150,19 @@ class LossGradient(_Sum):
         z = linear_predictor(X, _on_original_scale(theta, self.frame))
         total, residual = self.loss.sum_and_gradient(block.y, z, block.sample_weight)
         return total, _pulled_back(X, residual, block.sample_weight, self.frame)
+
+
+class ConjugateValue(_Sum):
+    """``sum_i s_i loss*(t d loss_i / dz)``: the conjugate at a share t of the gradients."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta, t):
+        z = linear_predictor(self.frame.shifted(block.X), _on_original_scale(theta, self.frame))
+        _, gradient = self.loss.value_and_gradient(block.y, z)
+        value = self.loss.conjugate(block.y, t * gradient)
+        return _weigh(value, block.sample_weight).sum(axis=0)
 
 
 class BatchGradient:
@@ -421,6 +437,19 @@ class ColumnSquares(_Sum):
         return np.append(_dot(squares.T, weight), weight.sum())
 
 
+class ColumnMoments(_Sum):
+    """``sum_i s_i x~_ij`` and ``sum_i s_i x~_ij^2`` of every column, shape (2, n_features)."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        weight = np.ones(X.shape[0]) if block.sample_weight is None else block.sample_weight
+        squares = X.power(2) if sparse.issparse(X) else X * X
+        return np.vstack([_dot(X.T, weight), _dot(squares.T, weight)])
+
+
 class ColumnRange:
     """Smallest and largest value of every column, shape (2, n_features)."""
 
@@ -475,6 +504,47 @@ class LargestMove:
         dz = linear_predictor(X, _on_original_scale(direction, self.frame))[:, 0, :]
         moves = np.abs(dz[:, 0]) if dz.shape[1] == 1 else np.ptp(dz, axis=1)
         return np.max(moves, keepdims=True)
+
+    @staticmethod
+    def combine(total, part):
+        return np.maximum(total, part)
+
+
+class LargestLeverage:
+    """``max_i max_|u| = 1 (max_k dz_ik - min_k dz_ik)`` over the u of unit length in a metric.
+
+    With ``R^T R = H`` the metric and dz_i the change of the linear predictor of row i along u, that
+    of one output is ``|R^-T [x_i 1]|``; of several it is bounded by twice the largest distance of
+    ``R^-T ([x_i 1] kron e_k)`` from their mean over k. Rows of weight zero do not count.
+
+    Parameters
+    ----------
+    frame : Frame
+    inverse_root : ndarray of shape (q, q)
+        ``R^-T``, q = (n_features + 1) n_outputs in the order of ``theta.ravel()``.
+    n_outputs : int
+    """
+
+    def __init__(self, frame, inverse_root, n_outputs):
+        self.frame, self.n_outputs = frame, n_outputs
+        size = len(inverse_root)
+        by_output = inverse_root.reshape(size, -1, n_outputs)
+        if n_outputs > 1:
+            by_output = by_output - by_output.mean(axis=2, keepdims=True)
+        self._maps = np.ascontiguousarray(by_output.transpose(2, 1, 0))  # (K, p + 1, q)
+
+    def __call__(self, block):
+        X = self.frame.rows(block.X)
+        if block.sample_weight is not None:
+            X = X[block.sample_weight > 0.0]
+        largest = 0.0
+        for begin in range(0, X.shape[0], 1024):  # a row takes q numbers here
+            rows = _bordered(X[begin : begin + 1024])
+            for of_output in self._maps:
+                moved = rows @ of_output
+                largest = max(largest, np.einsum("iq,iq->i", moved, moved).max(initial=0.0))
+        factor = 1.0 if self.n_outputs == 1 else 2.0
+        return np.array([factor * np.sqrt(largest)])
 
     @staticmethod
     def combine(total, part):

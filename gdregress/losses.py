@@ -20,6 +20,11 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     The second derivative times changes of z, ``rows`` being what ``curvature`` returned.
 ``curvature_diagonal(rows)`` : shape (n, K)
     The diagonal of the second derivative of each row.
+``best_constant(y, sample_weight, fit_intercept)`` : float
+    ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
+    The root, for squares of small targets underflow.
+``conjugate(y, u)`` : shape (n, M), of the logistic losses
+    ``max_z (u^T z - loss(y, z))`` for u between 0 and a gradient: an entropy, negative.
 ``curvature_bound`` : float
     A number ``c`` with ``d^2 loss / d z^2 <= c I`` for every ``z``.
 
@@ -29,9 +34,12 @@ Weights, means and penalties are the objective's: a loss knows nothing of them.
 import math
 
 import numpy as np
-from scipy.special import expit, log_expit, logsumexp, softmax
+from scipy.linalg.blas import dnrm2
+from scipy.special import entr, expit, log_expit, logsumexp, softmax
 
 __all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
+
+_EPS = np.finfo(np.float64).eps
 
 
 class _Loss:
@@ -63,6 +71,14 @@ class _Separate(_Loss):
         return rows
 
 
+def _spread(y, sample_weight):
+    """``sqrt(sum_i s_i |y_i|^2 / S)``; BLAS scales the norm, so that no square leaves float64."""
+    if sample_weight is None:
+        return float(dnrm2(y.ravel())) / math.sqrt(len(y))
+    root = np.sqrt(sample_weight)
+    return float(dnrm2((root[:, None] * y).ravel())) / float(dnrm2(root))
+
+
 class SquaredLoss(_Separate):
     """``loss(y, z) = 1/2 (z - y)^2``, summed over the targets.
 
@@ -80,6 +96,20 @@ class SquaredLoss(_Separate):
     def value_and_gradient(self, y, z):
         residual = z - y[:, None, :]
         return 0.5 * np.einsum("nmk,nmk->nm", residual, residual), residual
+
+    @staticmethod
+    def best_constant(y, sample_weight, fit_intercept):
+        """The spread of y, ``sqrt(sum_i s_i |y_i - mean y|^2 / S)``; of a constant y its size.
+
+        A constant model fits a constant y exactly, and no column has anything to add: what is left
+        to compare with is the size of y itself.
+        """
+        size = _spread(y, sample_weight)
+        if not fit_intercept:
+            return size
+        centre = np.average(y, axis=0, weights=sample_weight)
+        spread = _spread(y - centre, sample_weight)
+        return spread if spread > 8.0 * _EPS * size else size
 
     @staticmethod
     def gradient(y, z):
@@ -108,6 +138,13 @@ class LogLoss(_Separate):
     @staticmethod
     def value_at_zero(n_outputs):
         return math.log(2.0)
+
+    @staticmethod
+    def best_constant(y, sample_weight, fit_intercept):
+        """From the entropy of the class shares, ``-sum_k q_k log q_k``."""
+        share = float(np.average(y[:, 0], weights=sample_weight))
+        entropy = float(entr(share) + entr(1.0 - share)) if fit_intercept else math.log(2.0)
+        return math.sqrt(2.0 * entropy)
 
     @staticmethod
     def _signed(y, z):
@@ -150,6 +187,12 @@ class LogLoss(_Separate):
         return z
 
     @staticmethod
+    def conjugate(y, u):
+        """``p log p + (1 - p) log(1 - p)`` with ``p = y + u``."""
+        p = np.clip(y[:, None, :] + u, 0.0, 1.0)
+        return -(entr(p) + entr(1.0 - p))[:, :, 0]
+
+    @staticmethod
     def curvature(z):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
         smaller = expit(-np.abs(z))
@@ -182,6 +225,14 @@ class SoftmaxLoss(_Loss):
     def value_at_zero(n_outputs):
         return math.log(n_outputs)
 
+    @staticmethod
+    def best_constant(y, sample_weight, fit_intercept):
+        """From the entropy of the class shares, ``-sum_k q_k log q_k``."""
+        share = np.bincount(y[:, 0], weights=sample_weight)
+        share = share / share.sum()
+        entropy = float(entr(share).sum()) if fit_intercept else math.log(len(share))
+        return math.sqrt(2.0 * entropy)
+
     def value(self, y, z):
         return self.value_and_gradient(y, z)[0]
 
@@ -202,6 +253,13 @@ class SoftmaxLoss(_Loss):
         z /= z.sum(axis=1, keepdims=True)
         z[np.arange(len(z)), y[:, 0]] -= 1.0
         return z
+
+    @staticmethod
+    def conjugate(y, u):
+        """``sum_k p_k log p_k`` with ``p = onehot(y) + u``."""
+        p = u.copy()
+        p[np.arange(len(u))[:, None], np.arange(u.shape[1]), y] += 1.0
+        return -entr(np.maximum(p, 0.0)).sum(axis=2)
 
     @staticmethod
     def curvature(z):

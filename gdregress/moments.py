@@ -12,9 +12,10 @@ from scipy import linalg
 
 from .frame import Frame
 from .kernels import Moments, RFactor
-from .objective import SAMPLE_ROWS, check_squares, largest_eigenvalue, overflow
+from .losses import SquaredLoss
+from .objective import SAMPLE_ROWS, BlockObjective, check_squares, largest_eigenvalue, overflow
 
-__all__ = ["CentredFactor", "CentredMoments", "QuadraticObjective"]
+__all__ = ["CentredFactor", "CentredMoments", "QuadraticObjective", "centred_gram"]
 
 _EPS = np.finfo(np.float64).eps
 
@@ -199,8 +200,10 @@ class QuadraticObjective:
     """
 
     is_quadratic = True
+    curvature_bound = 1.0
 
     def __init__(self, factor, penalty, *, fit_intercept=True):
+        self.factor = factor
         frame, root_weight = factor.frame, np.sqrt(factor.total_weight)
         n_features, n_outputs = factor.q.shape
         self.shape = (n_features + 1, n_outputs)
@@ -213,7 +216,7 @@ class QuadraticObjective:
         self._A_transposed = np.ascontiguousarray(self.A.T)
         d = np.vstack([factor.q / root_weight, factor.mean_y + factor.y_shift])
         self.d = d[:, None, :]
-        self.rest = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
+        self.floor = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
 
     @property
     def has_l1(self):
@@ -226,9 +229,9 @@ class QuadraticObjective:
 
     def _value(self, theta, e):
         if theta.shape[1] == 1:
-            value = np.array([0.5 * np.vdot(e, e) + self.rest])
+            value = np.array([0.5 * np.vdot(e, e) + self.floor])
         else:
-            value = 0.5 * np.einsum("jmk,jmk->m", e, e) + self.rest
+            value = 0.5 * np.einsum("jmk,jmk->m", e, e) + self.floor
         if self.penalty.l1 or self.penalty.l2:
             value += self.penalty.value(theta)
         return value
@@ -268,3 +271,37 @@ class QuadraticObjective:
 
     def hessian_bound_norm(self):
         return self._bound_norm
+
+    @cached_property
+    def reach(self):
+        root_weight = np.sqrt(self.factor.total_weight)
+        spread = np.hypot(np.linalg.norm(self.factor.q), np.sqrt(self.factor.rest.sum()))
+        size = float(np.linalg.norm(self.d[-1]))
+        spread = float(spread) / root_weight
+        return spread if spread > 8.0 * _EPS * size else size
+
+    def column_centres(self):
+        return self.A[-1, :-1], np.einsum("ij,ij->j", self.A[:-1, :-1], self.A[:-1, :-1])
+
+
+def centred_gram(objective):
+    """The frame, the means and ``1/S sum_i s_i (x~_i - mean)(x~_i - mean)^T`` of the columns there.
+
+    From the moments where the objective is made of them, else by a pass over its rows.
+    """
+    if isinstance(objective, QuadraticObjective):
+        statistics = objective.factor
+        gram = statistics.root.T @ statistics.root
+    else:
+        blocks = objective.blocks
+        statistics = CentredMoments.from_objective(
+            BlockObjective(
+                blocks.with_y(np.zeros((blocks.n_samples, 1))),
+                SquaredLoss(),
+                objective.penalty,
+                1,
+                fit_intercept=objective.fit_intercept,
+            )
+        )
+        gram = statistics.gram
+    return statistics.frame, statistics.mean_x, gram / statistics.total_weight

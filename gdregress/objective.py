@@ -20,6 +20,13 @@ Every objective in this module has the same face, so that solvers do not know wh
     which bounds the Hessian at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics).
 ``hessian_bound_norm()`` : float
     The largest eigenvalue of that bound.
+``reach`` : float
+    ``sqrt(2 L)`` of the best constant model: what a fit can gain, and a yardstick for what it
+    leaves.
+``floor`` : float
+    A part of every loss that no theta changes, where it is known; 0 else.
+``column_centres()`` : two arrays of shape (n_features,)
+    The weighted mean of each column, zero without an intercept, and the mean square around it.
 
 An intercept that is not fitted is a coordinate with gradient zero: it stays where it starts.
 """
@@ -33,14 +40,17 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from .frame import Frame
 from .kernels import (
     BatchGradient,
+    ColumnMoments,
     ColumnRange,
     ColumnSquares,
+    ConjugateValue,
     CurvedGrams,
     CurvedProduct,
     CurvedSquares,
     Expansion,
     Hessian,
     HessianProduct,
+    LargestLeverage,
     LargestMove,
     LargestRow,
     LossGradient,
@@ -60,6 +70,7 @@ __all__ = [
     "overflow",
 ]
 
+_EPS = np.finfo(np.float64).eps
 SAMPLE_ROWS = 256
 # So many rows for each column tell the blocks of a Hessian well enough to precondition it.
 _ROWS_PER_COLUMN = 20
@@ -97,9 +108,20 @@ class BlockObjective:
     def total_weight(self):
         return self.blocks.total_weight
 
+    floor = 0.0
+
     @property
     def is_quadratic(self):
         return self.loss.is_quadratic
+
+    @property
+    def curvature_bound(self):
+        return self.loss.curvature_bound
+
+    @cached_property
+    def reach(self):
+        blocks = self.blocks
+        return self.loss.best_constant(blocks.y, blocks.sample_weight, self.fit_intercept)
 
     @property
     def has_l1(self):
@@ -206,6 +228,25 @@ class BlockObjective:
     def largest_move(self, direction):
         """The most that a step moves a row; see :class:`~gdregress.kernels.LargestMove`."""
         return float(self.blocks.reduce(LargestMove(self.frame), direction).max())
+
+    def conjugate_value(self, theta, t):
+        """The mean of :class:`~gdregress.kernels.ConjugateValue`."""
+        kernel = ConjugateValue(self.loss, self.frame)
+        return float(self.blocks.reduce(kernel, theta, t)[0]) / self.total_weight
+
+    def largest_leverage(self, inverse_root):
+        """The most that a unit step in a metric moves a row; see
+        :class:`~gdregress.kernels.LargestLeverage`."""
+        kernel = LargestLeverage(self.frame, inverse_root, self.shape[1])
+        return float(self.blocks.reduce(kernel).max())
+
+    def column_centres(self):
+        frame = self.sampled_frame()
+        first, second = self.blocks.reduce(ColumnMoments(frame)) / self.total_weight
+        mean = first if self.fit_intercept else np.zeros_like(first)
+        variance = second - mean * mean
+        variance[variance <= 8.0 * _EPS * second] = 0.0  # the rounding of a constant column
+        return frame.shift + frame.scale * mean, variance * frame.scale**2
 
     def column_spans(self):
         """The range of the values of each column of the frame, shape (n_features,)."""

@@ -50,6 +50,10 @@ class ScaledCholesky:
         unit = self.unit if b.ndim == 1 else self.unit[:, None]
         return lapack.dpotrs(self._factor, b / unit)[0] / unit
 
+    def inverse_root(self):
+        """``R^-T`` with ``R^T R = H``, shape (q, q)."""
+        return np.tril(lapack.dtrtri(np.triu(self._factor))[0].T) / self.unit
+
     def condition_number(self):
         """Condition number of the scaled columns: the root of that of the scaled matrix."""
         eigenvalues = np.linalg.eigvalsh(self.scaled)

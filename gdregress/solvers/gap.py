@@ -1,0 +1,319 @@
+"""How far a theta is from the optimum, in units of the loss, and what that is measured against.
+
+L = F + l1 |W|_1, with F smooth. B, the Hessian bound of ``objective``, is no less than the Hessian
+of F anywhere. v is the least of the subgradients of L: the gradient g of F, and with an L1 norm
+
+    v_j = g_j + l1 sign(w_j) where w_j is not 0,    v_j = sign(g_j) max(|g_j| - l1, 0) elsewhere.
+
+**The measure**, ``1/2 v^T B^-1 v``. Eliminating the intercept, which is not penalised, leaves
+
+    v^T B^-1 v = v_b^2 / c + u^T C^-1 u,    u = v_W - mean_x v_b,
+
+with ``C = c/S sum_i s_i (x_i - mean_x)(x_i - mean_x)^T + l2 I``: no mean of a column, no unit and
+no correlation matters. A matrix T with ``T^T T = B^-1`` is made once; then an iteration pays one
+product. It leaves out directions in which X is rank-deficient: v has no part there (without an L1
+norm), and rounding noise divided by a rounded zero would be all there is to see.
+
+*Squares*: B is the Hessian, so that for every other theta'
+
+    L(theta') >= L(theta) + v^T (theta' - theta) + 1/2 (theta' - theta)^T B (theta' - theta),
+
+and the least of the right hand side says ``L(theta) - min L <= 1/2 v^T B^-1 v``, with equality
+where there is no L1 norm (Boyd & Vandenberghe 2004, section 9.1.2, in the metric of B).
+
+*Logistic losses*: a step ``-B^-1 g`` already gains ``1/2 g^T B^-1 g``, so that without an L1 norm
+the measure is a *lower* bound of what is possible: above the tolerance, the optimum is surely not
+reached; below it, rows whose probabilities have come near 0 or 1 bend the loss less than B says,
+and more may be possible. Then the Hessian H at theta certifies.
+
+**The certificate.** A step u moves the linear predictor of row i by dz_i. The third derivative of
+the logistic losses is bounded by their second (Bach 2010, "Self-concordant analysis for logistic
+regression", section 2): along u, ``|F'''| <= max_i |dz_i| F''``, the range of dz_i over the classes
+with several outputs. With ``|u|_H^2 = u^T H u``, kappa the largest move of a row by a step of
+length 1, and lambda^2 = v^T H^-1 v (half of it is the decrement of Newton's method),
+
+    L(theta + u) - L(theta) >= -lambda t + (e^(-kappa t) - 1 + kappa t) / kappa^2,    t = |u|_H,
+
+and the minimum over t, where ``a = kappa lambda < 1``, says
+
+    L(theta) - min L <= lambda^2 (a + (1 - a) log(1 - a)) / a^2 = lambda^2 (1/2 + a/6 + ...).
+
+Of a >= 1, as along classes that a plane separates, nothing is known.
+
+**The duality gap** of squares with an L1 norm needs no inverse of C and is valid where columns
+outnumber rows. With ``|r|^2`` the mean square of the centred residuals and the rows of the ridge,
+``X~^T r = -u`` of the smooth part, and any s in [0, 1] for which ``s |u_j| <= l1``,
+
+    L(theta) - min L <= v_b^2 / 2 + (1 - s)^2 |r|^2 / 2 + sum_j (l1 |w_j| + s u_j w_j)
+
+(Fercoq, Gramfort & Salmon 2015, "Mind the duality gap"; s is chosen to make it least).
+
+Of the logistic losses, with residuals r_i (probabilities less labels) at a theta whose intercept
+makes their weighted sum vanish, g the gradient of the mean loss there, loss* the conjugate, an
+entropy, and ``t = min(1, l1 / max_j |g_j|)``, or t = 1 and a ridge,
+
+    min L >= -1/S sum_i s_i loss*(y_i, t r_i) - sum_j max(|t g_j| - l1, 0)^2 / (2 l2).
+
+**Strong convexity**: with a ridge, ``L - min L <= v_b^2 / (2 c) + |u|^2 / (2 l2)`` for squares. And
+as no loss is negative, no gap exceeds L.
+
+**The yardstick** is what a fit can gain: the loss of the best constant model, ``1/2 var y`` or the
+entropy of the class shares, and without an intercept L(0). Tolerances are shares of it.
+:func:`gain` is that number; ``criterion``, ``converged_``, warnings and tables all use it.
+"""
+
+import math
+
+import numpy as np
+from scipy import linalg
+from scipy.linalg import lapack
+from scipy.linalg.blas import dnrm2
+
+from ..moments import centred_gram
+from .hessian import SingularDirections, factor_hessian
+from .krylov import KrylovMetric
+
+__all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain"]
+
+_EPS = np.finfo(np.float64).eps
+# The default of ``tol``: coefficients of standardised columns are within 1 % then.
+DEFAULT_SHARE = 1e-6
+# Dense columns up to this many: B is formed and factored.
+_MAX_COLUMNS = 2048
+# The reciprocal condition up to which a Cholesky factor tells all directions from noise.
+_MIN_RCOND = 1e-12
+# Parameters up to this many, and multiplications of a coupled loss: the Hessian is factored.
+_MAX_FACTORED_PARAMETERS, _MAX_COUPLED_WORK = 2500, 1e9
+_MAX_INTERCEPT_STEPS = 10
+
+
+def gain(objective):
+    """What a fit can gain: the loss of the best constant model, L(0) without an intercept."""
+    return 0.5 * objective.reach**2
+
+
+class OptimalityGap:
+    """The gap ``L(theta) - min L`` of one objective; see the module for the mathematics.
+
+    ``share`` measures it as a share of the gain, in every iteration; ``proven`` is a valid bound
+    of it where one is known, as a share too; ``bound`` is one in units of the loss.
+
+    Parameters
+    ----------
+    objective : object
+        An objective of ``objective`` or ``moments``, in the original columns.
+    """
+
+    def __init__(self, objective):
+        self.objective = objective
+        self.reach = objective.reach
+        self._l1, self._l2 = objective.penalty.l1, objective.penalty.l2
+        self._c = objective.curvature_bound
+        self._has_duality = self._l1 > 0.0 and objective.is_quadratic
+        n_columns = objective.shape[0] - 1
+        blocks = getattr(objective, "blocks", None)
+        self._is_factorable = blocks is None or (
+            n_columns <= _MAX_COLUMNS and n_columns <= 4 * blocks.n_samples
+        )
+        self._mean = self._curvature = self._root = self._singular = None
+        self._is_full = False
+
+    def share(self, theta, loss, gradient, tolerance):
+        """The measure as a share of the gain, free of units; see the module.
+
+        Above the `tolerance` it may be a rough lower bound, which costs less: T is made when a
+        single coordinate no longer shows that the optimum is elsewhere.
+        """
+        v = self._least_subgradient(theta, gradient)
+        dual = self._duality(theta, loss, gradient) if self._has_duality else math.inf
+        if self._root is None:
+            if not self._is_factorable:
+                return dual if self._has_duality else self._by_columns(v, sum)
+            if (rough := self._by_columns(v, max)) > tolerance:
+                return min(dual, rough)
+            self._make_root()
+        measured = self._share_of(float(dnrm2(np.dot(self._root, v[:, 0]).ravel())))
+        if self._l1 == 0.0 or self._is_full:
+            return min(dual, measured)
+        return dual if self._has_duality else max(measured, self._by_columns(v, sum))
+
+    def proven(self, theta, loss, gradient, measured):
+        """A bound of the gap as a share of the gain, `measured` being that of :meth:`share`.
+
+        Of the logistic losses it needs the Hessian at theta. Where no bound can be had, because
+        the Hessian is too large, what there is: the decrement that conjugate gradients find, or the
+        measure.
+        """
+        if self.objective.is_quadratic:
+            return measured
+        bound = math.inf
+        if self._is_factorable:
+            bound = self._certificate(theta, self._least_subgradient(theta, gradient))
+        elif self._l1 == 0.0:
+            return measured
+        if not math.isfinite(bound) and self._l1 > 0.0:
+            bound = self._logistic_duality(theta, loss)
+        return bound / self.gain
+
+    def bound(self, theta, loss, gradient, proven):
+        """A valid bound of ``L(theta) - min L``; `proven` is the share that is, else infinite."""
+        bounds = [float(loss), proven * self.gain]
+        if self.objective.is_quadratic:
+            if self._is_factorable or self._has_duality:
+                bounds.append(self.share(theta, loss, gradient, math.inf) * self.gain)
+            if self._l2 > 0.0:
+                bounds.append(self._strong_convexity(theta, gradient))
+        return max(0.0, min(bounds))
+
+    @property
+    def gain(self):
+        """See :func:`gain`."""
+        return 0.5 * self.reach**2
+
+    def _share_of(self, distance):
+        """``distance^2 / reach^2``; 0 where there is no distance, whatever the reach."""
+        if distance == 0.0:
+            return 0.0
+        ratio = distance / self.reach if self.reach > 0.0 else math.inf
+        return ratio * ratio
+
+    def _least_subgradient(self, theta, gradient):
+        """v, of the shape of theta; the gradient itself without an L1 norm."""
+        if self._l1 == 0.0:
+            return gradient
+        v, coef = gradient.copy(), theta[:-1]
+        rest = np.sign(v[:-1]) * np.maximum(np.abs(v[:-1]) - self._l1, 0.0)
+        v[:-1] = np.where(coef == 0.0, rest, v[:-1] + self._l1 * np.sign(coef))
+        return v
+
+    def _centred(self, v):
+        """``u = v_W - mean_x v_b``, shape (n_features, n_outputs)."""
+        if self._mean is None:
+            self._mean, variance = self.objective.column_centres()
+            self._curvature = self._c * variance + self._l2
+        return v[:-1, 0] - self._mean[:, None] * v[-1, 0]
+
+    def _by_columns(self, v, together):
+        """``u_j^2 / C_jj`` of each column alone, and the intercept: their largest, or their sum."""
+        u = self._centred(v)
+        size = np.sqrt(self._curvature)[:, None]
+        # A column of zeros, or constant, has neither curvature nor gradient.
+        parts = np.divide(np.abs(u), size, out=np.zeros_like(u), where=size > 0.0)
+        intercept = np.abs(v[-1, 0]) / math.sqrt(self._c)
+        if together is max:
+            return self._share_of(float(max(parts.max(initial=0.0), intercept.max())))
+        return self._share_of(float(np.hypot(dnrm2(parts.ravel()), dnrm2(intercept))))
+
+    def _make_root(self):
+        """T, with ``T^T T = B^-1``, rows for the intercept and for every direction kept."""
+        frame, mean, gram = centred_gram(self.objective)
+        gram *= self._c
+        gram.flat[:: len(gram) + 1] += self._l2 / frame.scale**2
+        inverse, self._is_full = _inverse_root(gram)
+        inverse /= frame.scale
+        root = np.zeros((len(inverse) + 1, len(gram) + 1))
+        root[:-1, :-1] = inverse
+        root[:-1, -1] = -(inverse @ (frame.shift + frame.scale * mean))
+        root[-1, -1] = 1.0 / math.sqrt(self._c)
+        self._root = root
+
+    def _duality(self, theta, loss, gradient):
+        """The duality gap of squares with an L1 norm, as a share of the gain."""
+        coef, u, v_b = theta[:-1, 0], self._centred(gradient), gradient[-1, 0]
+        unfit = float(loss) - self._l1 * float(np.abs(coef).sum()) - self.objective.floor
+        square = max(2.0 * unfit - float(v_b @ v_b), 0.0)
+        pull = float(np.vdot(u, coef))
+        steepest = float(np.abs(u).max(initial=0.0))
+        s = max(1.0 - pull / square, 0.0) if square > 0.0 else 1.0
+        s = min(s, self._l1 / steepest) if steepest > 0.0 else s
+        parts = float((self._l1 * np.abs(coef) + s * u * coef).sum())
+        gap = 0.5 * float(v_b @ v_b) + 0.5 * (1.0 - s) ** 2 * square + parts
+        return self._share_of(math.sqrt(2.0 * max(gap, 0.0)))
+
+    def _logistic_duality(self, theta, loss):
+        """The duality gap of the logistic losses with an L1 norm."""
+        objective = self.objective
+        at = self._with_centred_residuals(theta)
+        _, gradient = objective.value_and_gradient(at)
+        pull = gradient[:-1] - self._l2 * at[:-1]
+        steepest = float(np.abs(pull).max(initial=0.0))
+        t = 1.0 if self._l2 > 0.0 or steepest <= self._l1 else self._l1 / steepest
+        dual = -objective.conjugate_value(at, t)
+        if self._l2 > 0.0:
+            excess = np.maximum(np.abs(pull) - self._l1, 0.0)
+            dual -= float(np.vdot(excess, excess)) / (2.0 * self._l2)
+        return max(float(loss) - dual, 0.0)
+
+    def _with_centred_residuals(self, theta):
+        """theta with the intercept that is best for its coefficients, by Newton's method."""
+        objective, n_outputs = self.objective, theta.shape[2]
+        if not objective.fit_intercept:
+            return theta
+        units = np.zeros((len(theta), n_outputs, n_outputs))
+        units[-1] = np.eye(n_outputs)
+        for _ in range(_MAX_INTERCEPT_STEPS):
+            pull = objective.value_and_gradient(theta)[1][-1, 0]
+            if np.abs(pull).max() <= 4.0 * _EPS:
+                break
+            curvature = objective.hessian_product(theta, units)[-1]
+            curvature += np.trace(curvature) / n_outputs**2 * (n_outputs > 1)  # the gauge
+            theta = theta.copy()
+            theta[-1, 0] -= np.linalg.lstsq(curvature, pull)[0]
+        return theta
+
+    def _strong_convexity(self, theta, gradient):
+        """``v_b^2 / (2 c) + |u|^2 / (2 l2)``, of squares with a ridge."""
+        v = self._least_subgradient(theta, gradient)
+        u, v_b = self._centred(v), v[-1, 0]
+        return 0.5 * float(v_b @ v_b) / self._c + 0.5 * float(np.vdot(u, u)) / self._l2
+
+    def _certificate(self, theta, v):
+        """The bound of the logistic losses, infinite where nothing is known."""
+        objective = self.objective
+        frame = objective.sampled_frame()
+        frame = frame if frame.is_identity else objective.exact_frame()
+        framed = objective.in_frame(frame)
+        inside, pull = frame.enter(theta), frame.gradient_inside(v)
+        n_parameters = theta.size
+        work = objective.blocks.n_samples * n_parameters**2 if objective.loss.is_coupled else 0
+        if n_parameters > _MAX_FACTORED_PARAMETERS or work > _MAX_COUPLED_WORK:
+            step, decrement = KrylovMetric(framed).direction(inside, pull, 0.0)
+            return decrement if framed.largest_move(step) <= 1.0 else math.inf
+        if self._singular is None or self._singular.framed.frame is not frame:
+            self._singular = SingularDirections(framed)
+        factor, is_regular, _ = factor_hessian(framed, framed.hessian(inside), self._singular)
+        if not (is_regular or (self._l1 == 0.0 and factor.rcond > _MIN_RCOND)):
+            return math.inf
+        root = factor.inverse_root()
+        length = float(dnrm2(root @ pull.ravel()))
+        return _self_concordant(length, framed.largest_leverage(root))
+
+
+def _self_concordant(length, leverage):
+    """``lambda^2 (a + (1 - a) log(1 - a)) / a^2``, a = kappa lambda; infinite from a = 1 on."""
+    a = leverage * length
+    if not a < 1.0:
+        return math.inf
+    if a < 1e-4:  # the series: the difference would cancel
+        return length**2 * (0.5 + a / 6.0 + a * a / 12.0 + a**3)
+    return length**2 * (a + (1.0 - a) * math.log1p(-a)) / a**2
+
+
+def _inverse_root(matrix):
+    """W with ``W^T W`` the inverse of a positive semi-definite matrix, and whether of all of it.
+
+    Of the matrix with a unit diagonal: by Cholesky, or by eigenvalues above rounding level.
+    """
+    unit = np.sqrt(matrix.diagonal())
+    alive = unit > 0.0
+    unit = np.where(alive, unit, 1.0)
+    scaled = matrix / unit / unit[:, None]
+    if alive.all():
+        upper, failed = lapack.dpotrf(scaled)
+        if not failed:
+            rcond, _ = lapack.dpocon(upper, lapack.dlange("1", scaled))
+            if rcond > _MIN_RCOND:
+                return np.tril(lapack.dtrtri(upper)[0].T) / unit, True
+    eigenvalues, vectors = linalg.eigh(scaled, check_finite=False)
+    kept = eigenvalues > len(unit) * _EPS * max(eigenvalues[-1], 0.0)
+    return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T / unit, bool(kept.all())
