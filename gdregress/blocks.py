@@ -43,7 +43,7 @@ class RowBlocks:
     """
 
     def __init__(self, X, y=None, sample_weight=None, workers=1, *, block_bytes=None):
-        self.X = X if sparse.issparse(X) else np.asarray(X)
+        self.X = _canonical(X) if sparse.issparse(X) else np.asarray(X)
         self.y = y
         self.sample_weight = sample_weight
         self.workers = workers
@@ -249,3 +249,12 @@ class RowBlocks:
         """About `n_rows` evenly spaced rows as float64, and their weights."""
         step = max(1, self.n_samples // n_rows)
         return self.block(slice(None, None, step))
+
+
+def _canonical(X):
+    """A CSR matrix that stores no entry twice, as squares and shifts of entries need it."""
+    if X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X

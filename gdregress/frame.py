@@ -7,9 +7,14 @@ With shift c and scale d, the columns are ``x~ = (x - c) / d`` and the same line
 A loss is a function of z, so its value is the same in both coordinates, and gradients map by the
 transposed Jacobian: ``dL/dw = d dL/dw~ + c dL/db~``, ``dL/db = dL/db~``. Scales are powers of
 two: scaling rounds nothing. Moments and Hessians stay in the frame; only theta comes out.
+
+A sparse block stays sparse. A column is only shifted where ``mean^2 > F spread^2``, F = 256, and
+if a share q of its entries is zero, ``spread^2 >= q mean^2``: so at least 255 of 256 entries are
+stored already, and the shift, which fills in the others, costs no memory to speak of.
 """
 
 import numpy as np
+from scipy import sparse
 
 __all__ = ["Frame"]
 
@@ -32,7 +37,8 @@ class Frame:
     def __init__(self, shift, scale):
         self.shift = shift
         self.scale = scale
-        self.is_shifted = bool(np.any(shift))
+        self._far = np.flatnonzero(shift)
+        self.is_shifted = len(self._far) > 0
         self.is_scaled = bool(np.any(scale != 1.0))
 
     @classmethod
@@ -63,20 +69,44 @@ class Frame:
 
     def rows(self, X):
         """The block of rows in the frame (the same array where nothing is to be done)."""
-        if self.is_shifted:
-            X = X - self.shift
-        return self._unscaled(X)
+        if self.is_identity:
+            return X
+        if sparse.issparse(X):
+            return self._moved(X, self.scale if self.is_scaled else None)
+        X = self.shifted(X)
+        return X / self.scale if self.is_scaled else X
 
     def shifted(self, X):
         """The block of rows, shifted only: the scale can ride on theta, exactly."""
-        return X - self.shift if self.is_shifted else X
-
-    def _unscaled(self, X):
-        if not self.is_scaled:
+        if not self.is_shifted:
             return X
-        if hasattr(X, "multiply"):  # sparse: keeps its pattern
-            return X.multiply(1.0 / self.scale).tocsr()
-        return X / self.scale
+        return self._moved(X, None) if sparse.issparse(X) else X - self.shift
+
+    def _moved(self, X, scale):
+        """A CSR block with its entries shifted, and divided by `scale` where there is one."""
+        data, n_stored = X.data, 0
+        if self.is_shifted:
+            by = self.shift[X.indices]
+            data, n_stored = data - by, np.count_nonzero(by)
+        if scale is not None:
+            data = data / scale[X.indices]
+        moved = type(X)((data, X.indices, X.indptr), shape=X.shape)
+        if n_stored == X.shape[0] * len(self._far):
+            return moved
+        filling = self._filling(X)
+        return moved + (filling if scale is None else filling.multiply(1.0 / scale).tocsr())
+
+    def _filling(self, X):
+        """What the entries that X does not store become: ``-shift``, in the shifted columns."""
+        place = np.full(X.shape[1], -1)
+        place[self._far] = np.arange(len(self._far))
+        place = place[X.indices]
+        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        missing = np.ones((X.shape[0], len(self._far)), dtype=bool)
+        missing[rows[place >= 0], place[place >= 0]] = False
+        rows, place = np.nonzero(missing)
+        columns = self._far[place]
+        return type(X)((-self.shift[columns], (rows, columns)), shape=X.shape)
 
     def enter(self, theta):
         """theta of the original columns -> theta of the frame."""

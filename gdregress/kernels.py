@@ -404,8 +404,8 @@ class RFactor:
         return total
 
     def _slab(self, block):
-        X = self.frame.rows(block.X)
-        X = X.toarray() if sparse.issparse(X) else X
+        X = block.X.toarray() if sparse.issparse(block.X) else block.X
+        X = self.frame.rows(X)
         ones = [np.ones((len(X), 1))] if self.fit_intercept else []
         rows = np.hstack([*ones, X, block.y - self.y_shift])
         return _triangle(_weighted_rows(rows, block.sample_weight))

@@ -51,7 +51,7 @@ class CentredMoments:
         if objective.fit_intercept and not small:
             y_shift = blocks.sample(SAMPLE_ROWS).y.mean(axis=0)
         moments = cls._in_frame(objective, frame, y_shift)
-        if moments is None or not moments._frame_was_fit(blocks.is_sparse):
+        if moments is None or not moments._frame_was_fit():
             if objective.fit_intercept:
                 y_shift = y_shift + (0.0 if moments is None else moments.mean_y)
             moments = cls._in_frame(objective, objective.exact_frame(), y_shift)
@@ -82,11 +82,9 @@ class CentredMoments:
             mean_x, mean_y = np.zeros_like(mean_x), np.zeros_like(mean_y)
         return cls(frame, y_shift, total_weight, mean_x, mean_y, gram, cross, square)
 
-    def _frame_was_fit(self, is_sparse):
+    def _frame_was_fit(self):
         """Whether no column lost its digits to cancellation, underflow or overflow."""
         variance = self.gram.diagonal() / self.total_weight
-        if is_sparse:  # never shifted
-            return bool((variance > 1e-200).all())
         fit = (variance > 1e-200) & (self.mean_x**2 <= 4096.0 * variance)
         return bool(fit.all() and (self.mean_y**2 <= 1e6 * self.square / self.total_weight).all())
 

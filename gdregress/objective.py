@@ -37,6 +37,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from .columns import ColumnStatistics
 from .frame import Frame
 from .kernels import (
     BatchGradient,
@@ -365,33 +366,26 @@ class BlockObjective:
         )
 
     def sampled_frame(self):
-        """A frame chosen from evenly spaced rows; dense columns only (a shift would fill X)."""
-        n_features = self.blocks.n_features
-        if self.blocks.is_sparse:
-            return Frame.identity(n_features)
-        X = self.blocks.sample(SAMPLE_ROWS).X
+        """A frame chosen from evenly spaced rows."""
+        blocks = self.blocks
+        sample = blocks.sample(SAMPLE_ROWS)
+        if sample.sample_weight is not None and not sample.sample_weight.any():
+            sample = sample._replace(sample_weight=None)
         with np.errstate(all="ignore"):
-            largest = np.abs(X).max(axis=0)
-            unit = np.where(largest > 0.0, largest, 1.0)
-            scaled = X / unit  # squares of raw columns could overflow
-            mean, spread = scaled.mean(axis=0) * unit, scaled.std(axis=0) * unit
-            constant = np.ptp(X, axis=0) == 0.0
-        mean = np.where(constant, X[0], mean)  # the mean of equal numbers may differ from them
-        spread = np.where(constant, 0.0, spread)
-        if not np.all(np.isfinite(mean)):
-            raise FloatingPointError(overflow("X"))
-        return Frame.from_columns(mean, spread, largest, allow_shift=self.fit_intercept)
+            frame = self._frame_of(ColumnStatistics()(sample))
+        # So many columns cannot be full of entries: the rows of the sample are no likeness.
+        if blocks.is_sparse and np.count_nonzero(frame.shift) * blocks.n_samples > 2 * blocks.X.nnz:
+            return self.exact_frame()
+        return frame
 
     def exact_frame(self):
         """A frame chosen from all rows, one pass: where a sample was not representative."""
-        low, high = self.blocks.reduce(ColumnRange())
-        if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
+        return self._frame_of(self.blocks.reduce(ColumnStatistics()))
+
+    def _frame_of(self, columns):
+        if not np.isfinite([columns.low, columns.high, columns.mean, columns.spread]).all():
             raise FloatingPointError(overflow("X"))
-        middle, spread = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
-        middle = np.where(spread == 0.0, low, middle)
-        allow_shift = self.fit_intercept and not self.blocks.is_sparse
-        largest = np.maximum(np.abs(low), np.abs(high))
-        return Frame.from_columns(middle, spread, largest, allow_shift=allow_shift)
+        return columns.frame(allow_shift=self.fit_intercept)
 
 
 class AppliedHessian:

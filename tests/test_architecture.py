@@ -17,6 +17,7 @@ ORDER = [
     "penalty",
     "threads",
     "frame",
+    "columns",
     "kernels",
     "blocks",
     "objective",

@@ -85,6 +85,26 @@ def test_sparse_rows_keep_their_pattern():
     assert_array_equal(rows.toarray(), X.toarray() / FRAMES["scaled"].scale)
 
 
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
+@pytest.mark.parametrize("n_missing", [0, 1, 3])
+@each_frame
+def test_shifted_sparse_rows_are_the_dense_ones(frame, n_missing, kind):
+    """Entries that are not stored become ``-shift``, and no others are filled in."""
+    X = RNG.integers(1, 9, (6, 3)) / 2.0
+    X[:n_missing, 0] = 0.0
+    X[1::2, 2] = 0.0
+    before = kind(X)
+    for found, expected in (
+        (frame.rows(before), (X - frame.shift) / frame.scale),
+        (frame.shifted(before), X - frame.shift),
+    ):
+        assert type(found) is kind
+        assert_allclose(found.toarray(), expected, rtol=1e-15)
+        n_filled = np.count_nonzero((X == 0.0) & (frame.shift != 0.0))
+        assert found.nnz <= before.nnz + n_filled
+    assert_array_equal(before.toarray(), X)
+
+
 # The choice of a frame
 
 

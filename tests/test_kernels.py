@@ -11,6 +11,7 @@ from scipy import sparse
 from gdregress import blocks as rooms
 from gdregress import kernels
 from gdregress.blocks import RowBlocks
+from gdregress.columns import ColumnStatistics
 from gdregress.frame import Frame
 
 N_ROWS, N_FEATURES = 7, 4
@@ -75,8 +76,8 @@ each_layout_and_frame = pytest.mark.parametrize(
         (layout, frame_name)
         for layout in LAYOUTS
         for frame_name in FRAMES
-        # Sparse rows are never shifted, and all kinds of them are one once they are blocks.
-        if "CSR" not in layout or frame_name == ("scaled" if layout == "CSR" else "identity")
+        # All kinds of sparse rows are one once they are blocks.
+        if "CSR" not in layout or layout in ("CSR", "CSR array") or frame_name == "identity"
     ],
 )
 each_weighting = pytest.mark.parametrize("weighted", [False, True])
@@ -275,6 +276,37 @@ def test_squares_and_ranges_of_columns_and_the_largest_row(layout, weighted, tmp
         assert_reduces_to(
             largest, kernels.LargestRow(Frame.identity(X.shape[1]), fit_intercept), X, None, weight
         )
+
+
+@each_layout
+@each_weighting
+def test_statistics_of_columns(layout, weighted, tmp_path):
+    X, plain_X, _ = laid_out(layout, tmp_path)
+    weight = weights(weighted)
+    s = np.ones(N_ROWS) if weight is None else weight
+    mean = np.average(plain_X, axis=0, weights=s)
+    spread = np.sqrt(np.average((plain_X - mean) ** 2, axis=0, weights=s))
+    weighing = plain_X[s > 0]
+    expected = s.sum(), mean, spread, weighing.min(axis=0), weighing.max(axis=0)
+    for found in reduced(ColumnStatistics(), X, None, weight):
+        for part, exact in zip(found, expected, strict=True):
+            assert_allclose(part, exact, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["C", "CSR"])
+def test_statistics_of_columns_lose_no_digits_and_leave_no_range(layout):
+    """The spread is 1e-9 of the mean, or as large as float64 goes, or nothing; rows of weight
+    zero do not count."""
+    t = np.array([-1.0, 1.0, 3.0, -3.0])
+    X = np.column_stack([2.0**30 + t, 2.0**1020 * t, 2.0**-1000 * t, np.full(4, 0.1), t])
+    X = np.vstack([X, np.zeros(5), [0.0, 0.0, 0.0, 0.1, 5.0]])
+    weight = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    root = np.sqrt(5.0)
+    rows = sparse.csr_matrix(X) if layout == "CSR" else X
+    for found in reduced(ColumnStatistics(), rows, None, weight):
+        assert_allclose(found.mean, [2.0**30, 0, 0, 0.1, 0], rtol=1e-15)
+        assert_allclose(found.spread, np.ldexp([root, root, root, 0, root], [0, 1020, -1000, 0, 0]))
+        assert_array_equal(found.low, np.append(X[3, :3], [0.1, -3.0]))
 
 
 @pytest.mark.parametrize("layout", ["CSR", "CSR float32", "CSR int8"])

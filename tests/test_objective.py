@@ -444,10 +444,20 @@ def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
         assert 1e-120 < np.mean(rows**2) < 1e120
 
 
-def test_a_shift_is_for_dense_columns_and_a_fitted_intercept_alone():
-    for fit_intercept, is_sparse in ((True, False), (False, False), (True, True)):
-        problem = Problem("sigmoid", fit_intercept=fit_intercept)
-        problem.X[:, 0] += 1e9
-        objective = problem.objective(is_sparse=is_sparse)
-        for frame in (objective.sampled_frame(), objective.exact_frame()):
-            assert frame.is_shifted == (fit_intercept and not is_sparse)
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_shift_needs_a_fitted_intercept(fit_intercept, is_sparse):
+    problem = Problem("sigmoid", fit_intercept=fit_intercept)
+    problem.X[:, 0] += 1e9
+    objective = problem.objective(is_sparse=is_sparse)
+    for frame in (objective.sampled_frame(), objective.exact_frame()):
+        assert_array_equal(frame.shift != 0.0, [fit_intercept, *[False] * (len(frame.shift) - 1)])
+
+
+def test_a_sparse_sample_that_is_no_likeness_does_not_fill_x():
+    """Every 40th row is full; the others, and with them the columns, are all but empty."""
+    X = np.zeros((10_240, 300))
+    X[::40] = 1e9
+    blocks = RowBlocks(sparse.csr_matrix(X), np.zeros((len(X), 1)))
+    objective = BlockObjective(blocks, KINDS["squares"].loss, ElasticNet(), 1)
+    assert not objective.sampled_frame().is_shifted
