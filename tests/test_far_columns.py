@@ -79,7 +79,9 @@ def test_least_squares_moves_the_intercept_alone(kind, far, solver, options, n_r
 def test_single_precision_columns_far_from_zero(kind, far):
     near, _ = near_and_far(2000, 0.0)
     near = near[:, [0, 0, 0]] * [1.0, 0.0, 0.0] + [[0.0, 1.0, 0.0]]
-    away = (near + [far, 0.0, 0.0]).astype(np.float32)  # multiples of 1/256: nothing is rounded
+    away = (near + np.array([far, 0.0, 0.0])).astype(
+        np.float32
+    )  # multiples of 1/256: nothing is rounded
     y = 3 * near[:, 0] + np.random.default_rng(1).standard_normal(2000)
     with pytest.warns(match="rank"):  # one column of ones and one of zeros
         found = LinearRegression().fit(KINDS[kind](away), y)
