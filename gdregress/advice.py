@@ -15,6 +15,7 @@ __all__ = [
     "advise_dependent_columns",
     "advise_newton_unfinished",
     "advise_separable",
+    "advise_unsolved",
 ]
 
 _INSIDE = ("gdregress.", "sklearn.callback.")
@@ -84,6 +85,17 @@ def advise_separable(estimator, what_happened, columns=()):
         f"{type(estimator).__name__}: the classes are linearly separable, all or in part{by}, so "
         f"without a penalty there is no optimum and coefficients would grow for ever; "
         f"{what_happened}. Set alpha > 0.",
+        ConvergenceWarning,
+    )
+
+
+def advise_unsolved(estimator):
+    """Warn that an exact fit ran out of iterations."""
+    _warn(
+        f"{type(estimator).__name__}: with more than 2,000 sparse columns the solution is iterated "
+        f"(LSMR), and the iterations stopped at their limit before they converged, as they do where "
+        f"columns nearly depend on others. Drop such columns, raise alpha, or pass X as a dense "
+        f"array.",
         ConvergenceWarning,
     )
 

@@ -23,6 +23,8 @@ _SAFE_SMALL, _SAFE_LARGE = 1e-60, 1e60
 # A column whose mean exceeds its spread this many times loses two to three digits of its
 # second moments to cancellation: from there on the shift is worth a copy of each block.
 _WORTH_A_SHIFT = 16.0
+# Spreads below this share of the size of a column are rounding: the column is constant.
+_ROUNDING = 8.0 * np.finfo(np.float64).eps
 
 
 class Frame:
@@ -107,6 +109,10 @@ class Frame:
         rows, place = np.nonzero(missing)
         columns = self._far[place]
         return type(X)((-self.shift[columns], (rows, columns)), shape=X.shape)
+
+    def noise(self, mean):
+        """The rounding of columns with such means in the frame: a smaller spread is none."""
+        return _ROUNDING * (np.abs(self.shift / self.scale) + np.abs(mean))
 
     def enter(self, theta):
         """theta of the original columns -> theta of the frame."""

@@ -35,6 +35,9 @@ class StopReason(StrEnum):
     """Why a fit stopped; each member is a sentence."""
 
     SOLVED = "The exact solution was computed."
+    UNSOLVED = (
+        "The iterations for many sparse columns stopped at their limit, short of the solution."
+    )
     GRADIENT = "No coordinate step can lower the loss by more than tol of where it began."
     DECREMENT = "The Newton decrement fell to the tolerance or to rounding level."
     UPDATE = "The update became smaller than tol."

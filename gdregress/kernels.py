@@ -30,10 +30,12 @@ __all__ = [
     "LargestLeverage",
     "LargestMove",
     "LargestRow",
+    "LinearPredictor",
     "LossGradient",
     "LossValue",
     "Margin",
     "Moments",
+    "PulledBack",
     "RFactor",
     "RowCurvature",
     "linear_predictor",
@@ -297,6 +299,31 @@ def _interleave(blocks):
     return out.reshape(size * n_outputs, size * n_outputs)
 
 
+class LinearPredictor:
+    """``z_i`` of every row: a list of arrays (n, n_models, n_outputs), in order."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        return [linear_predictor(X, _on_original_scale(theta, self.frame))]
+
+    @staticmethod
+    def combine(total, part):
+        return total + part
+
+
+class PulledBack(_Sum):
+    """``[X~ 1]^T r``, of row quantities r (n, n_outputs) in the place of y; no weights."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block):
+        return _pulled_back(self.frame.shifted(block.X), block.y, None, self.frame)
+
+
 class HessianProduct(_Sum):
     """The Hessian at theta times directions: one pass, never a p x p matrix.
 
@@ -375,7 +402,7 @@ def _pulled_back(X, rows, sample_weight, frame):
     """``[X~ 1]^T diag(s) rows`` for X shifted but not scaled."""
     product = transpose_product(X, _weigh(rows, sample_weight))
     if frame.is_scaled:
-        product[:-1] /= frame.scale[:, None, None]
+        product[:-1] /= frame.scale.reshape(-1, *(1,) * (product.ndim - 1))
     return product
 
 

@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
-from .advice import advise_dependent_columns
+from .advice import advise_dependent_columns, advise_unsolved
 from .history import History, StopReason
 from .losses import SquaredLoss
 from .solvers.exact import rank_and_condition, solve_least_squares
@@ -98,7 +98,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     stop_reason_ : StopReason
         Why the fit stopped, a sentence.
     converged_ : bool
-        Whether the gradient criterion held at the end.
+        Whether the gradient criterion held at the end; of exact fits False only where X has so many
+        sparse columns that the solution is iterated (LSMR), and the iterations reached their limit.
     solver_ : str
         The solver that was used.
     learning_rate_ : float
@@ -106,7 +107,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     rank_ : int
         Rank of the centred design: singular values, of unit columns, above
         ``max(m, p) eps sigma_1``. Of exact fits and of full-batch descent on moments. None where X
-        is sparse with more than 2,000 columns: the Krylov method used there does not reveal it.
+        is sparse with more than 2,000 columns and LSMR was used: it does not reveal the rank.
     condition_number_ : float
         2-norm condition number of that design; infinite where it is rank-deficient, NaN where
         its rank is None.
@@ -186,6 +187,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self._set_exact(found, history, losses)
         if watch is not None:
             watch.end(found.theta)
+        if not found.converged:
+            advise_unsolved(self)
         if len(found.dependent):
             advise_dependent_columns(self, found.rank, found.dependent)
 
@@ -268,9 +271,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self.n_iter_ = 1
         self.loss_ = found.loss
         self.learning_rate_ = math.nan
-        self.stop_reason_ = StopReason.SOLVED
+        self.stop_reason_ = StopReason.SOLVED if found.converged else StopReason.UNSOLVED
         self.solver_ = found.solver
-        self.converged_ = True
+        self.converged_ = found.converged
         self.rank_, self.condition_number_ = found.rank, found.condition
         self._set_history(history)
 

@@ -74,8 +74,7 @@ class CentredMoments:
             square -= total_weight * mean_y**2
             np.maximum(square, 0.0, out=square)
             # A column whose spread is the rounding of its mean is constant.
-            noise = 8.0 * _EPS * (np.abs(frame.shift / frame.scale) + np.abs(mean_x))
-            constant = gram.diagonal() <= total_weight * noise**2
+            constant = gram.diagonal() <= total_weight * frame.noise(mean_x) ** 2
             if constant.any():
                 gram[constant] = gram[:, constant] = cross[constant] = 0.0
         else:
@@ -168,8 +167,8 @@ class CentredFactor:
             mean_x, mean_y = triangle[0, x] / triangle[0, 0], triangle[0, y] / triangle[0, 0]
         root, q = triangle[x, x].copy(), triangle[x, y]
         # A column whose spread is the rounding of its mean is constant.
-        size = np.abs(frame.shift / frame.scale) + np.abs(mean_x)
-        constant = np.linalg.norm(root, axis=0) <= 8.0 * _EPS * size * np.sqrt(total_weight)
+        noise = frame.noise(mean_x) * np.sqrt(total_weight)
+        constant = np.linalg.norm(root, axis=0) <= noise
         root[:, constant] = 0.0
         rest = np.einsum("ik,ik->k", triangle[y, y], triangle[y, y])
         return cls(frame, y_shift, total_weight, mean_x, mean_y, root, q, rest)

@@ -54,10 +54,12 @@ from .kernels import (
     LargestLeverage,
     LargestMove,
     LargestRow,
+    LinearPredictor,
     LossGradient,
     LossValue,
     Margin,
     Moments,
+    PulledBack,
     RowCurvature,
 )
 from .losses import SquaredLoss
@@ -104,6 +106,7 @@ class BlockObjective:
         self._gradient = LossGradient(loss, self.frame)
         self._batch_gradient = BatchGradient(loss)
         self._hessian_product = HessianProduct(loss, self.frame)
+        self._linear_predictor = LinearPredictor(self.frame)
 
     @cached_property
     def total_weight(self):
@@ -220,6 +223,14 @@ class BlockObjective:
 
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
+
+    def linear_predictor(self, theta):
+        """``z`` of every row, shape (n_samples, n_models, n_outputs)."""
+        return np.concatenate(self.blocks.reduce(self._linear_predictor, theta))
+
+    def pulled_back(self, rows):
+        """``[X 1]^T rows``, shape (n_features + 1,), of one number for each row; no weights."""
+        return self.blocks.with_y(rows).reduce(PulledBack(self.frame))
 
     def margins(self, theta):
         """Smallest and largest margin of the rows; see :class:`~gdregress.kernels.Margin`."""
@@ -372,7 +383,8 @@ class BlockObjective:
         if sample.sample_weight is not None and not sample.sample_weight.any():
             sample = sample._replace(sample_weight=None)
         with np.errstate(all="ignore"):
-            frame = self._frame_of(ColumnStatistics()(sample))
+            columns = _finite(ColumnStatistics()(sample))
+        frame = columns.frame(allow_shift=self.fit_intercept)
         # So many columns cannot be full of entries: the rows of the sample are no likeness.
         if blocks.is_sparse and np.count_nonzero(frame.shift) * blocks.n_samples > 2 * blocks.X.nnz:
             return self.exact_frame()
@@ -380,12 +392,18 @@ class BlockObjective:
 
     def exact_frame(self):
         """A frame chosen from all rows, one pass: where a sample was not representative."""
-        return self._frame_of(self.blocks.reduce(ColumnStatistics()))
+        return self.column_statistics().frame(allow_shift=self.fit_intercept)
 
-    def _frame_of(self, columns):
-        if not np.isfinite([columns.low, columns.high, columns.mean, columns.spread]).all():
-            raise FloatingPointError(overflow("X"))
-        return columns.frame(allow_shift=self.fit_intercept)
+    def column_statistics(self):
+        """The :class:`~gdregress.columns.Columns` of all rows."""
+        return _finite(self.blocks.reduce(ColumnStatistics()))
+
+
+def _finite(columns):
+    """Statistics of columns, which have to be finite."""
+    if not np.isfinite([columns.low, columns.high, columns.mean, columns.spread]).all():
+        raise FloatingPointError(overflow("X"))
+    return columns
 
 
 class AppliedHessian:

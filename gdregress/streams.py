@@ -9,7 +9,8 @@ from .frame import Frame
 from .kernels import RFactor
 from .moments import CentredFactor, QuadraticObjective
 from .objective import BlockObjective
-from .solvers.exact import ExactSolution, triangle_solve
+from .solvers.solution import ExactSolution
+from .solvers.triangle import triangle_solve
 
 __all__ = ["LeastSquaresStream"]
 

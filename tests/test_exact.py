@@ -229,7 +229,7 @@ def test_dependent_columns_get_rank_and_minimum_norm(
         block_rows=7,
     )
     assert_allclose(found.theta[:, 0], expected, rtol=0, atol=1e-9 * abs(expected).max())
-    if kind == "many sparse columns":
+    if kind == "many sparse columns" and shape == "tall":
         assert found.rank is None  # a Krylov method does not reveal it
         return
     unit = np.linalg.norm(A, axis=0)

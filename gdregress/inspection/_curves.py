@@ -18,6 +18,7 @@ _EPS = float(np.finfo(np.float64).eps)
 # The sentences of StopReason are too long for a legend.
 _IN_SHORT = {
     StopReason.SOLVED.value: "solved exactly",
+    StopReason.UNSOLVED.value: "not solved",
     StopReason.GRADIENT.value: "converged",
     StopReason.DECREMENT.value: "converged",
     StopReason.UPDATE.value: "update below tol",

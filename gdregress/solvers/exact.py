@@ -6,16 +6,17 @@ In a frame of shifted, scaled and centred columns X~, with S the sum of the weig
     R w = q,  [X~ y~] = Q [R q; 0 rho]                     the same from a QR factorisation
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, lsmr
 
 from ..moments import CentredFactor, CentredMoments
 from .cholesky import ScaledCholesky
+from .lsmr import solve_by_lsmr
+from .row_space import solve_in_row_space
+from .solution import ExactSolution
+from .triangle import rank_threshold, triangle_solve
 
-__all__ = ["ExactSolution", "rank_and_condition", "solve_least_squares", "triangle_solve"]
+__all__ = ["rank_and_condition", "solve_least_squares"]
 
 _EPS = np.finfo(np.float64).eps
 # The Gram matrix has the squared condition: up to here refinement recovers the accuracy of QR.
@@ -26,30 +27,49 @@ _WELL_CONDITIONED = 1e-3
 # squared condition too.
 _NOISY = 1e-2
 _MAX_REFINEMENTS = 3
-# More sparse columns than this: a Krylov method, never a dense p x p matrix.
+# More sparse columns than this: no dense p x p matrix, unless nothing else gets there.
 _MAX_SPARSE_COLUMNS = 2000
-
-
-@dataclass
-class ExactSolution:
-    """theta (original columns), and what was learnt on the way; losses and norms at both rows."""
-
-    theta: np.ndarray
-    solver: str
-    rank: int | None  # None where it was not determined
-    condition: float
-    start: tuple  # loss and gradient (original columns) at zero, penalty included
-    loss: float
-    gradient: np.ndarray  # at theta, original columns
-    dependent: np.ndarray  # indices of columns that depend on the others
+# The dense matrix that may then be, 0.25 GiB, and the multiplications of its factor.
+_MAX_DENSE_ENTRIES, _MAX_DENSE_WORK = 2**25, 2e11
+# Multiplications of sparse products, some tens of seconds; dense ones are that many times faster.
+_MAX_WORK, _DENSE_SPEED = 2e10, 10
 
 
 def solve_least_squares(objective, solver):
     """Minimise a quadratic block objective exactly; `solver` is as in ``LinearRegression``."""
-    n_features, n_samples = objective.blocks.n_features, objective.blocks.n_samples
-    if objective.blocks.is_sparse and n_features > _MAX_SPARSE_COLUMNS:
-        return _krylov(objective)
-    if n_features >= n_samples:
+    blocks = objective.blocks
+    if blocks.is_sparse and blocks.n_features > _MAX_SPARSE_COLUMNS:
+        return _many_sparse_columns(objective)
+    return _dense(objective, solver)
+
+
+def _many_sparse_columns(objective):
+    """A small matrix of the rows or products with X alone; a large matrix only where they fail.
+
+    LSMR takes a handful of steps on well-conditioned columns, and for ever on others. It gets about
+    the time that a dense factor would take, or some tens of seconds where that is out of reach.
+    """
+    n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
+    is_wide = n_features >= n_samples
+    if is_wide and (solution := solve_in_row_space(objective)) is not None:
+        return solution
+    has_room = n_features * min(n_samples, n_features) <= _MAX_DENSE_ENTRIES
+    factoring = max(n_samples, n_features) * min(n_samples, n_features) ** 2
+    work = min(_MAX_WORK, factoring / _DENSE_SPEED) if has_room else _MAX_WORK
+    solution = solve_by_lsmr(objective, work)
+    if solution.converged or not has_room:
+        return solution
+    if factoring <= _MAX_DENSE_WORK:
+        return _dense(objective, "auto")
+    X = objective.blocks.X
+    if not is_wide and np.sum(np.diff(X.indptr).astype(np.float64) ** 2) <= _MAX_WORK:
+        return _normal_equations(objective, CentredMoments.from_objective(objective)) or solution
+    return solution
+
+
+def _dense(objective, solver):
+    """Normal equations where they hold the digits, else a triangle."""
+    if objective.blocks.n_features >= objective.blocks.n_samples:
         return _wide(objective)
     moments = CentredMoments.from_objective(objective)
     if solver != "lstsq":
@@ -192,56 +212,11 @@ def _from_factor(objective, moments):
     )
 
 
-def triangle_solve(root, q, ridge, scale, n_samples):
-    """``min |root w - q|^2 + w^T diag(ridge) w``, by QR or with minimum norm.
-
-    Rank and condition are those of `root` with unit columns: its singular values above
-    ``max(n_samples, n_features) eps sigma_1``. The minimum norm is that of ``w / scale``, the
-    coefficients in the original units.
-
-    Returns the coefficients, rank, condition number and the indices of dependent columns.
-    """
-    n_features = root.shape[1]
-    unit = np.linalg.norm(root, axis=0)
-    regular = unit > 0.0
-    unit = np.where(regular, unit, 1.0)
-    u, sigma, vt = linalg.svd(root / unit, full_matrices=False, check_finite=False)
-    threshold = max(n_samples, n_features) * _EPS * sigma[0]
-    kept = sigma > threshold
-    rank = int(kept.sum())
-    full = rank == n_features
-    condition = float(sigma[0] / sigma[-1]) if full else np.inf
-    dependent = np.empty(0, dtype=int)
-    if not full and n_samples > n_features:
-        _, pivots = linalg.qr(root / unit, mode="r", pivoting=True, check_finite=False)
-        dependent = np.sort(pivots[rank:])
-    if np.any(ridge):
-        stacked = np.vstack([root / unit, np.diag(np.sqrt(ridge) / unit)])
-        target = np.vstack([q, np.zeros((n_features, q.shape[1]))])
-        orthogonal, triangle = linalg.qr(stacked, mode="economic", check_finite=False)
-        solution = linalg.solve_triangular(triangle, orthogonal.T @ target, check_finite=False)
-        return solution / unit[:, None], rank, condition, dependent
-    if full:
-        if np.array_equal(root, np.triu(root)):
-            solution = linalg.solve_triangular(root / unit, q, check_finite=False)
-            return solution / unit[:, None], rank, condition, dependent
-        solution = vt.T @ ((u.T @ q) / sigma[:, None])
-        return solution / unit[:, None], rank, condition, dependent
-    # Any solution, then its projection on the row space, both in ordinary sizes.
-    solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
-    rows = (vt[kept] * unit * scale).T  # rows of the design in original units
-    size = np.abs(rows).max(initial=0.0) or 1.0
-    basis, _ = linalg.qr(rows / size, mode="economic", check_finite=False)
-    original = basis @ (basis.T @ (solution / scale[:, None]))
-    original[~regular] = 0.0  # exactly: the shift of a constant column may be huge
-    return original * scale[:, None], rank, condition, dependent
-
-
 def _wide(objective):
     """At least as many columns as rows: the minimum norm from the centred rows themselves."""
     blocks = objective.blocks
-    frame = objective.sampled_frame() if not blocks.is_sparse else objective.frame
-    frame = objective.exact_frame() if frame.is_shifted or frame.is_scaled else frame
+    frame = objective.sampled_frame()
+    frame = frame if frame.is_identity else objective.exact_frame()
     framed = objective.in_frame(frame)
     rows = blocks.block(slice(0, blocks.n_samples))
     X = frame.rows(rows.X.toarray() if blocks.is_sparse else rows.X)
@@ -256,9 +231,8 @@ def _wide(objective):
     target = (rows.y - mean_y) * root_weight
     if not np.all(np.isfinite(centred)):
         raise FloatingPointError("X overflows float64 when centred; rescale it to ordinary units.")
-    noise = 8.0 * _EPS * (np.abs(frame.shift / frame.scale) + np.abs(mean_x))
     norms = np.linalg.norm(centred, axis=0)
-    centred[:, norms <= noise * np.sqrt(total_weight)] = 0.0
+    centred[:, norms <= frame.noise(mean_x) * np.sqrt(total_weight)] = 0.0
     factor = CentredFactor(
         frame,
         np.zeros(rows.y.shape[1]),
@@ -291,7 +265,7 @@ def _wide_ridge(centred, target, root_ridge):
     """Ridge with p >= m: in ``v = root_ridge w`` it is ``min |A v - y|^2 + |v|^2``."""
     unit = np.linalg.norm(centred, axis=0)
     singular = linalg.svdvals(centred / np.where(unit > 0.0, unit, 1.0), check_finite=False)
-    rank = int(np.sum(singular > max(centred.shape) * _EPS * singular[0]))
+    rank = int(np.sum(singular > rank_threshold(*centred.shape) * singular[0]))
     condition = float(singular[0] / singular[-1]) if rank == centred.shape[1] else np.inf
     u, sigma, vt = linalg.svd(centred / root_ridge, full_matrices=False, check_finite=False)
     # sigma / (sigma^2 + 1), without squaring a large sigma
@@ -299,87 +273,11 @@ def _wide_ridge(centred, target, root_ridge):
     return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
 
 
-def _krylov(objective):
-    """Many sparse columns: LSMR on the centred operator (Fong & Saunders 2011).
-
-    First with unit columns, which sets the accuracy; then, without a penalty, once more in the
-    original units from those fitted values, which takes out what has no part in them: the
-    minimum norm. A Krylov method does not reveal the rank or the condition.
-    """
-    blocks, total_weight = objective.blocks, objective.total_weight
-    X = blocks.X.astype(np.float64, copy=False)
-    weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
-    mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(blocks.y.shape[1])
-    if objective.fit_intercept:
-        mean_x, mean_y = X.T @ weight / total_weight, weight @ blocks.y / total_weight
-    square = X.power(2).T @ weight - total_weight * mean_x**2
-    if not np.all(np.isfinite(square)):
-        raise FloatingPointError("The squares of X overflow float64; rescale its columns.")
-    regular = square > 8.0 * _EPS * total_weight * mean_x**2  # the others are constant
-    unit = np.where(regular, np.sqrt(np.maximum(square, 0.0)), np.inf)
-    root_weight = np.sqrt(weight)
-    root_ridge = np.sqrt(objective.penalty.l2 * total_weight)
-    design = _centred_operator(X, root_weight, mean_x, unit, root_ridge)
-    targets = ((blocks.y - mean_y) * root_weight[:, None]).T
-    options = {"atol": 1e-15, "btol": 1e-15, "conlim": 0.0, "maxiter": 20 * X.shape[1]}
-
-    def solve(operator, target):
-        padded = np.zeros(operator.shape[0])
-        padded[: len(target)] = target
-        return lsmr(operator, padded, **options)[0]
-
-    coef = np.column_stack([solve(design, target) / unit for target in targets])
-    if root_ridge == 0.0:
-        largest = unit[regular].max(initial=0.0) or 1.0
-        plain = np.where(regular, largest, np.inf)
-        original = _centred_operator(X, root_weight, mean_x, plain, 0.0)
-        for k, column in enumerate(coef.T):
-            fitted = original.matvec(np.where(regular, column * largest, 0.0))
-            shortest = solve(original, fitted)
-            error = np.linalg.norm(original.matvec(shortest) - fitted)
-            if error <= 1e-12 * np.linalg.norm(fitted):
-                coef[:, k] = shortest / plain
-    theta = np.vstack([coef, mean_y - mean_x @ coef])[:, None, :]
-    loss, gradient = objective.value_and_gradient(theta)
-    start_loss, start_gradient = objective.value_and_gradient(np.zeros_like(theta))
-    return ExactSolution(
-        theta=theta,
-        solver="lstsq",
-        rank=None,
-        condition=np.nan,
-        start=(float(start_loss[0]), start_gradient),
-        loss=float(loss[0]),
-        gradient=gradient,
-        dependent=np.empty(0, dtype=int),
-    )
-
-
-def _centred_operator(X, root_weight, mean_x, unit, root_ridge):
-    """``diag(sqrt(s)) (X - 1 mean_x^T) diag(1 / unit)``, over ``root_ridge diag(1 / unit)``."""
-    n_samples, n_features = X.shape
-    ridge = root_ridge / unit
-    n_extra = n_features if root_ridge else 0
-
-    def forward(v):
-        w = v / unit
-        top = root_weight * (X @ w - mean_x @ w)
-        return np.concatenate([top, ridge * v]) if n_extra else top
-
-    def backward(r):
-        top = root_weight * r[:n_samples]
-        out = (X.T @ top - mean_x * top.sum()) / unit
-        return out + ridge * r[n_samples:] if n_extra else out
-
-    shape = (n_samples + n_extra, n_features)
-    return LinearOperator(shape, matvec=forward, rmatvec=backward, dtype=np.float64)
-
-
-def _solution(statistics, *, theta, gradient, dependent=None, **found):
+def _solution(statistics, *, theta, gradient, **found):
     frame = statistics.frame
     return ExactSolution(
         theta=frame.leave(theta),
         gradient=frame.gradient_outside(gradient),
         start=statistics.at_zero(),
-        dependent=np.empty(0, dtype=int) if dependent is None else dependent,
         **found,
     )

@@ -1,0 +1,128 @@
+"""Least squares with more columns than rows, solved among the rows.
+
+With ``A = diag(sqrt(s)) (X - 1 mean^T)`` (m, p) in the original units and lambda = S alpha,
+
+    w = A^T z,    (A A^T + lambda I) z = y,
+
+because ``A^T (A A^T + lambda I) = (A^T A + lambda I) A^T``: the ridge solution, and for lambda = 0
+the solution of minimum norm where the rows are independent (Golub & Van Loan, Matrix Computations,
+4th ed., section 5.6.2). An m x m matrix, whatever p.
+"""
+
+import numpy as np
+from scipy import linalg
+
+from .cholesky import ScaledCholesky
+from .lsmr import CentredDesign
+
+__all__ = ["solve_in_row_space"]
+
+# The Gram matrix of the rows has m^2 entries, and the squared condition.
+_MAX_ROWS, _MIN_RCOND = 4096, 1e-11
+_MAX_REFINEMENTS = 5
+# Multiplications that the Gram matrix may take, of sparse rows and of dense ones, which are done
+# this many times faster.
+_MAX_PRODUCTS, _DENSE_SPEED = 1e10, 50
+_SLAB = 1024
+
+
+def solve_in_row_space(objective):
+    """Minimise a quadratic block objective with p >= m and sparse X; None where that cannot be.
+
+    It cannot where rows are too many, or depend on each other and there is no penalty to speak of.
+    """
+    blocks = objective.blocks
+    if blocks.n_samples > _MAX_ROWS or _products(blocks.X) > _MAX_PRODUCTS:
+        return None
+    design = CentredDesign(objective)
+    scale = design.framed.frame.scale
+    largest = scale.max(initial=1.0)  # a power of two, for squares in ordinary sizes
+    scale = np.where(design.spread > 0.0, scale / largest, 0.0)  # constant columns count nothing
+    ridge = design.total_weight * objective.penalty.l2 / largest**2
+    gram = _gram(design, scale)
+    independent = _independent(gram, design.root_weight, objective.fit_intercept)
+    factor = independent
+    if ridge:
+        gram.flat[:: len(gram) + 1] += ridge
+        factor = _cholesky(gram)
+    if factor is None:
+        return None
+
+    def coefficients(z):
+        return np.column_stack([scale**2 * design.backward(column) for column in z.T])
+
+    # Residuals from X itself, as in the refinement of normal equations.
+    z, coef = np.zeros_like(design.targets), np.zeros((len(scale), objective.shape[1]))
+    residual, size = design.targets, np.linalg.norm(design.targets)
+    for _ in range(_MAX_REFINEMENTS):
+        trial = z + factor.solve(residual)
+        trial_coef = coefficients(trial)
+        fitted = np.column_stack([design.forward(column) for column in trial_coef.T])
+        residual = design.targets - fitted - ridge * trial
+        before, size = size, np.linalg.norm(residual)
+        if not size < before:
+            break
+        z, coef = trial, trial_coef
+        if size > 0.5 * before:
+            break
+    rank = int(np.count_nonzero(design.root_weight)) - int(objective.fit_intercept)
+    return design.solution(
+        coef,
+        rank=rank if independent is not None else None,
+        condition=np.inf if independent is not None else np.nan,
+    )
+
+
+def _products(X):
+    """The multiplications that ``X X^T`` takes, dense ones counted by what they cost."""
+    n_samples, n_features = X.shape
+    pairs = float(np.sum(np.bincount(X.indices, minlength=n_features).astype(np.float64) ** 2))
+    return min(pairs, n_samples**2 * n_features / _DENSE_SPEED)
+
+
+def _gram(design, scale):
+    """``A diag(scale)^2 A^T``, (n_samples, n_samples), A the centred rows of the frame."""
+    blocks, framed = design.framed.blocks, design.framed
+    n_samples, n_features = blocks.X.shape
+    X = framed.frame.rows(blocks.block(slice(0, n_samples)).X)
+    X = type(X)((X.data * scale[X.indices], X.indices, X.indptr), shape=X.shape)
+    columns = X.T.tocsr()
+    gram = np.zeros((n_samples, n_samples))
+    if _products(X) * _DENSE_SPEED >= n_samples**2 * n_features:
+        for begin in range(0, n_features, _SLAB):
+            slab = columns[begin : begin + _SLAB].toarray()
+            gram += np.dot(slab.T, slab)
+    else:
+        for begin in range(0, n_samples, _SLAB):
+            gram[begin : begin + _SLAB] = (X[begin : begin + _SLAB] @ columns).toarray()
+    # (x_i - mean)^T (x_j - mean) = x_i^T x_j - x_i^T mean - x_j^T mean + mean^T mean
+    mean = design.mean_x * scale
+    along = X @ mean - 0.5 * float(mean @ mean)
+    gram -= along[:, None]
+    gram -= along
+    gram *= design.root_weight[:, None]
+    gram *= design.root_weight
+    return gram
+
+
+def _independent(gram, root_weight, fit_intercept):
+    """A factor of the Gram matrix where the rows are independent, but for their mean; else None.
+
+    Rows without weight are no rows: they get a diagonal. Centred rows have the null vector sqrt(s),
+    to which all targets are orthogonal: lifting it changes no solution.
+    """
+    size = gram.trace() / max(1, np.count_nonzero(root_weight))
+    gram.flat[:: len(gram) + 1] += np.where(root_weight == 0.0, size or 1.0, 0.0)
+    if fit_intercept:
+        null = root_weight / np.linalg.norm(root_weight)
+        gram = gram + size * np.outer(null, null)
+    return _cholesky(gram)
+
+
+def _cholesky(matrix):
+    """A factor that residuals can refine, else None."""
+    try:
+        factor = ScaledCholesky(matrix)
+    except linalg.LinAlgError:
+        return None
+    return factor if factor.rcond > _MIN_RCOND else None
