@@ -93,7 +93,7 @@ def advise_unsolved(estimator):
     """Warn that an exact fit ran out of iterations."""
     _warn(
         f"{type(estimator).__name__}: with more than 2,000 sparse columns the solution is iterated "
-        f"(LSMR), and the iterations stopped at their limit before they converged, as they do where "
+        f"(LSMR), and the iterations hit their limit before they converged, as happens where "
         f"columns nearly depend on others. Drop such columns, raise alpha, or pass X as a dense "
         f"array.",
         ConvergenceWarning,
