@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.metrics import brier_score_loss, log_loss
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, scale
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, scale
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.inspection import (
@@ -16,6 +17,7 @@ from gdregress.inspection import (
     DescentPathDisplay,
     LearningRateDisplay,
     LossSurfaceDisplay,
+    RegressionDisplay,
 )
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -228,3 +230,70 @@ def test_a_surface_needs_two_classes(diabetes):
     model = LinearRegression().fit(*diabetes)
     with pytest.raises(TypeError, match="two classes; got LinearRegression"):
         LossSurfaceDisplay.from_estimator(model, *diabetes)
+
+
+def test_a_line_and_its_bands_are_those_of_statsmodels(diabetes):
+    statsmodels = pytest.importorskip("statsmodels.api")
+    X, y = diabetes
+    model = LinearRegression().fit(X, y)
+    display = RegressionDisplay.from_estimator(model, X, y, feature=2, confidence=0.9)
+    rows = np.zeros((len(display.x), 10))
+    rows[:, 2] = display.x
+    theirs = statsmodels.OLS(y, statsmodels.add_constant(X)).fit()
+    frame = theirs.get_prediction(np.column_stack([np.ones(len(rows)), rows])).summary_frame(0.1)
+    assert_allclose(display.curves["fit"], frame["mean"], rtol=1e-9)
+    for name, low, high in (
+        ("mean", "mean_ci_lower", "mean_ci_upper"),
+        ("observation", "obs_ci_lower", "obs_ci_upper"),
+    ):
+        assert_allclose(display.bands[name][0], frame[low], rtol=1e-8)
+        assert_allclose(display.bands[name][1], frame[high], rtol=1e-8)
+
+
+def test_an_s_curve_and_its_band(cancer):
+    statsmodels = pytest.importorskip("statsmodels.api")
+    X, y = cancer[0][:, :1], cancer[1]
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-9)).fit(X, y)
+    display = RegressionDisplay.from_estimator(pipeline, X, y)
+    theirs = statsmodels.Logit(y, statsmodels.add_constant(X)).fit(disp=0)
+    rows = np.column_stack([np.ones(len(display.x)), display.x])
+    z = rows @ theirs.params
+    reach = 1.959963984540054 * np.sqrt(np.einsum("ij,jk,ik->i", rows, theirs.cov_params(), rows))
+    lower, upper = display.bands["mean"]
+    assert_allclose(display.curves["P(1)"], 1 / (1 + np.exp(-z)), rtol=1e-6)
+    assert_allclose(lower, 1 / (1 + np.exp(-z + reach)), rtol=1e-5)
+    assert_allclose(upper, 1 / (1 + np.exp(-z - reach)), rtol=1e-5)
+    assert_array_equal(display.data[1], y)
+
+
+def test_frames_keep_their_other_columns_at_mean_and_mode():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {"kind": rng.choice(["a", "b", "b"], 90), "size": rng.normal(5, 2, 90)}
+    )
+    frame["weight"] = rng.normal(1, 1, 90)
+    y = frame["size"] + (frame["kind"] == "b") * 3.0 + 2 * frame["weight"]
+    columns = make_column_transformer(
+        (OneHotEncoder(drop="first"), ["kind"]), ("passthrough", ["size", "weight"])
+    )
+    pipeline = make_pipeline(columns, LinearRegression()).fit(frame, y)
+    display = RegressionDisplay.from_estimator(pipeline, frame, y, feature="size")
+    expected = display.x + 3.0 + 2 * frame["weight"].mean()
+    assert_allclose(display.curves["fit"], expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="'length', which is none of"):
+        RegressionDisplay.from_estimator(pipeline, frame, y, feature="length")
+
+
+def test_where_there_is_no_interval_the_picture_says_why(diabetes):
+    X, y = diabetes
+    model = LinearRegression(alpha=0.1).fit(X, y)
+    display = RegressionDisplay.from_estimator(model, X, y)
+    assert display.bands == {}
+    assert "needs a fit without a penalty" in display.ax_.get_title(loc="left")
+    X, y = load_iris(return_X_y=True)
+    classes = RegressionDisplay.from_estimator(LogisticRegression(alpha=0.01).fit(X, y), X, y)
+    assert [line.get_label() for line in classes.lines_] == ["P(0)", "P(1)", "P(2)"]
+    targets = LinearRegression().fit(X, X[:, :2] @ [[1.0, 2.0], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="one target; this fit has 2"):
+        RegressionDisplay.from_estimator(targets, X, y)

@@ -12,6 +12,7 @@ from ._descent_path import DescentPath, DescentPathDisplay
 from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
+from ._regression import RegressionDisplay
 
 __all__ = [
     "CoefficientPathDisplay",
@@ -23,5 +24,6 @@ __all__ = [
     "LossCurveDisplay",
     "LossSurfaceDisplay",
     "RateTrial",
+    "RegressionDisplay",
     "coefficient_table",
 ]

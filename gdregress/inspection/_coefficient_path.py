@@ -18,7 +18,8 @@ from ._drawing import (
     quiet_grid,
     transformed,
 )
-from ._plane import coefficient_names, exact_fit, feature_names, fitted_theta, path_of
+from ._plane import coefficient_names, exact_fit, path_of
+from ._problem import fitted_theta, rows_for
 
 __all__ = ["CoefficientPathDisplay"]
 
@@ -128,9 +129,10 @@ class CoefficientPathDisplay:
         n_rows = path.shape[1] if intercept else path.shape[1] - 1
         values = None
         if exact is not None:
-            values = fitted_theta(exact.coef_, exact.intercept_)[:n_rows, 0].ravel()
+            values = fitted_theta(exact)[:n_rows, 0].ravel()
         curve = LossCurve.from_estimator(model)
-        names = coefficient_names(model, [*feature_names(model), "intercept"][:n_rows])
+        _, _, names = rows_for(model if X is None else estimator, X, _DISPLAY)
+        names = coefficient_names(model, [*names, "intercept"][:n_rows])
         iteration = curve.iteration if len(curve.iteration) == len(path) else np.arange(len(path))
         display = cls(
             iteration,

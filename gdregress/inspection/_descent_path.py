@@ -22,7 +22,8 @@ from ._drawing import (
     new_axes,
     transformed,
 )
-from ._plane import Plane, block_objective, exact_fit, feature_names, fitted_theta, path_of
+from ._plane import Plane, exact_fit, path_of
+from ._problem import fitted_theta, problem_of
 
 __all__ = ["DescentPath", "DescentPathDisplay"]
 
@@ -169,29 +170,33 @@ class DescentPathDisplay:
         if fit:
             named = [(name, _fitted_with_path(each, X, y)) for name, each in named]
         models = [final_estimator(_DISPLAY, each) for _, each in named]
-        first = named[0][1]
-        inside = transformed(first, X)
-        model = models[0]
-        exact = exact_fit(model, inside, y)
-        objective = block_objective(model, inside, y)
-        theta = fitted_theta(exact.coef_, exact.intercept_)
-        names = feature_names(model)
-        if isinstance(features, str):
-            if features != "principal":
+        first, model = named[0][1], models[0]
+        theta = fitted_theta(exact_fit(model, transformed(first, X), y))
+        with problem_of(first, X, y, caller=_DISPLAY) as problem:
+            objective = problem.objective
+            if not isinstance(features, str):
+                plane = Plane.of_coordinates(theta[:, 0], features, problem.names)
+            elif features == "principal":
+                plane = Plane.of_principal_directions(theta[:, 0], objective.hessian(theta))
+            else:
                 raise ValueError(f"features must be 'principal' or a pair; got {features!r}")
-            plane = Plane.of_principal_directions(theta[:, 0], objective.hessian(theta))
-        else:
-            plane = Plane.of_coordinates(theta[:, 0], features, names)
-        paths = [
-            DescentPath(
-                LossCurve.from_estimator(each, name=name), plane.project(path_of(each)[:max_points])
-            )
-            for (name, _), each in zip(named, models, strict=True)
-        ]
-        optimum = np.array(plane.offset)
-        a, b = _axes_of_grid([path.points for path in paths], optimum)
-        losses = plane.losses(objective, a, b) - float(objective.value(theta)[0])
+            paths = cls._projected(named, models, plane, max_points)
+            optimum = np.array(plane.offset)
+            a, b = _axes_of_grid([path.points for path in paths], optimum)
+            losses = plane.losses(objective, a, b) - float(objective.value(theta)[0])
         return cls(paths, plane, optimum, a, b, losses).plot(**plot_kwargs)
+
+    @staticmethod
+    def _projected(
+        named: list[tuple[str | None, Any]], models: list[Any], plane: Plane, max_points: int | None
+    ) -> list[DescentPath]:
+        return [
+            DescentPath(
+                LossCurve.from_estimator(model, name=name),
+                plane.project(path_of(model)[:max_points]),
+            )
+            for (name, _), model in zip(named, models, strict=True)
+        ]
 
     def plot(
         self,

@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from ..history import StopReason
 from ._descent_path import DescentPathDisplay
 from ._drawing import NEUTRAL, ordered_colors, pyplot, quiet_grid
-from ._plane import block_objective, exact_fit
+from ._plane import exact_fit
+from ._problem import problem_of
 
 __all__ = ["LearningRateDisplay", "RateTrial"]
 
@@ -127,7 +128,8 @@ class LearningRateDisplay:
             plain.set_params(solver="gd")
         exact = exact_fit(plain.set_params(tol=1e-6), X, y)
         plain.set_params(tol=0.0, store_path=True)
-        curvature = block_objective(exact, X, y).hessian_bound_norm()
+        with problem_of(exact, X, y, caller=_DISPLAY) as problem:
+            curvature = problem.objective.hessian_bound_norm()
         if rates is None:
             rates = np.array(_MULTIPLES) / curvature
         trials = [_trial(plain, X, y, float(rate), exact.loss_) for rate in sorted(rates)]

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import expit
 from sklearn.base import is_classifier
 
-from ._drawing import final_estimator, is_dark, pyplot, transformed
-from ._plane import Plane, feature_names, fitted_theta
+from ._drawing import final_estimator, is_dark, pyplot
+from ._plane import Plane
+from ._problem import fitted_theta, rows_for
 
 __all__ = ["LossSurfaceDisplay"]
 
@@ -126,12 +127,12 @@ class LossSurfaceDisplay:
                 f"{_DISPLAY} compares two losses of the sigmoid and needs a fitted"
                 f" LogisticRegression of two classes; got {type(model).__name__}"
             )
-        X = transformed(estimator, X)
+        _, X, names = rows_for(estimator, X, _DISPLAY)
         step = -(-X.shape[0] // max_samples)
         X = X[::step].toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)[::step]
         y = (np.asarray(y)[::step] == model.classes_[1]).astype(float)
-        theta = fitted_theta(model.coef_, model.intercept_)[:, 0]
-        plane = Plane.of_coordinates(theta, features, feature_names(model))
+        theta = fitted_theta(model)[:, 0]
+        plane = Plane.of_coordinates(theta, features, names)
         rows = np.column_stack([X, np.ones(len(X))])
         along = np.column_stack([rows @ plane.u[:, 0], rows @ plane.v[:, 0]])
         reach = _REACH / np.maximum(np.sqrt((along**2).mean(axis=0)), 1e-300)

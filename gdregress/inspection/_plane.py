@@ -19,42 +19,15 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 
-from ..blocks import RowBlocks
-from ..objective import BlockObjective
-from ..penalty import ElasticNet
-
 __all__ = [
     "Plane",
-    "block_objective",
     "coefficient_names",
     "exact_fit",
-    "feature_names",
-    "fitted_theta",
     "path_of",
 ]
 
 # Points of a grid that are models of one pass over X.
 _MODELS_AT_ONCE = 512
-
-
-def block_objective(model: Any, X: Any, y: Any) -> BlockObjective:
-    """The objective that a fitted estimator minimises, on the rows given."""
-    X = np.asarray(X, dtype=np.float64) if not hasattr(X, "tocsr") else X.tocsr()
-    y = np.asarray(y)
-    if is_classifier(model):
-        codes = np.searchsorted(model.classes_, y)
-        binary = len(model.classes_) == 2
-        target = codes.astype(np.float64 if binary else np.intp)[:, None]
-    else:
-        target = y.astype(np.float64).reshape(len(y), -1)
-    penalty = ElasticNet(model.alpha, model.l1_ratio)
-    return BlockObjective(
-        RowBlocks(X, target),
-        model._loss(),
-        penalty,
-        model._n_outputs(target),
-        fit_intercept=model.fit_intercept,
-    )
 
 
 def exact_fit(model: Any, X: Any, y: Any) -> Any:
@@ -76,13 +49,6 @@ def exact_fit(model: Any, X: Any, y: Any) -> Any:
         return exact.fit(X, y)
 
 
-def fitted_theta(coef: Any, intercept: Any) -> np.ndarray:
-    """theta of shape (n_features + 1, 1, n_outputs) from fitted attributes."""
-    coef = np.asarray(coef, dtype=np.float64)
-    rows = coef.reshape(-1, coef.shape[-1])
-    return np.vstack([rows.T, np.reshape(intercept, (1, -1))])[:, None, :]
-
-
 def path_of(model: Any) -> np.ndarray:
     """The iterates of a fit with ``store_path=True``, (n_iter_ + 1, n_features + 1, n_outputs)."""
     history = model.history_
@@ -95,12 +61,6 @@ def path_of(model: Any) -> np.ndarray:
     coef = coef.reshape(n_rows, -1, n_features).transpose(0, 2, 1)
     intercept = np.asarray(history.intercept_path, dtype=np.float64).reshape(n_rows, 1, -1)
     return np.concatenate([coef, intercept], axis=1)
-
-
-def feature_names(model: Any) -> list[str]:
-    """The names of the columns a model was fitted on, or x0, x1, ..."""
-    names = getattr(model, "feature_names_in_", None)
-    return [f"x{j}" for j in range(model.n_features_in_)] if names is None else list(names)
 
 
 def coefficient_names(model: Any, rows: list[str]) -> list[str]:
