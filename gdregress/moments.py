@@ -4,7 +4,7 @@ Three forms of the same: centred second moments, a triangle (no digits lost to s
 quadratic objective with the face of those in ``objective``, so that solvers cannot tell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,8 @@ from .objective import SAMPLE_ROWS, BlockObjective, check_squares, largest_eigen
 __all__ = ["CentredFactor", "CentredMoments", "QuadraticObjective", "centred_gram"]
 
 _EPS = np.finfo(np.float64).eps
+# Squared mean by variance from which a second look at the rows looks at them shifted.
+_WORTH_RECENTRING = 4.0
 
 
 @dataclass
@@ -48,8 +50,9 @@ class CentredMoments:
         small = blocks.n_samples <= blocks.block_rows
         frame = objective.frame if small else objective.sampled_frame()
         y_shift = np.zeros(objective.shape[1])
-        if objective.fit_intercept and not small:
-            y_shift = blocks.sample(SAMPLE_ROWS).y.mean(axis=0)
+        if objective.fit_intercept:  # moments of targets with a mean lose digits, too
+            y = blocks.y if small else blocks.sample(SAMPLE_ROWS).y
+            y_shift = np.add.reduce(y, axis=0) / len(y)
         moments = cls._in_frame(objective, frame, y_shift)
         if moments is None or not moments._frame_was_fit():
             if objective.fit_intercept:
@@ -86,6 +89,20 @@ class CentredMoments:
         variance = self.gram.diagonal() / self.total_weight
         fit = (variance > 1e-200) & (self.mean_x**2 <= 4096.0 * variance)
         return bool(fit.all() and (self.mean_y**2 <= 1e6 * self.square / self.total_weight).all())
+
+    def recentred(self):
+        """The same in a frame whose shifts leave no mean above the spread of its column.
+
+        Centred moments do not change with a shift: what changes are the rows of this frame, which
+        have digits that rows with a mean lose in sums.
+        """
+        variance = self.gram.diagonal() / self.total_weight
+        far = (self.mean_x**2 > _WORTH_RECENTRING * variance) & (variance > 0.0)
+        if not far.any():
+            return self
+        shift = np.where(far, self.frame.shift + self.frame.scale * self.mean_x, self.frame.shift)
+        frame = Frame(shift, self.frame.scale)
+        return replace(self, frame=frame, mean_x=np.where(far, 0.0, self.mean_x))
 
     def at_zero(self):
         """``L`` and its gradient (original columns) at theta = 0, without the penalty."""

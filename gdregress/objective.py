@@ -365,6 +365,10 @@ class BlockObjective:
         """The objective on every `factor`-th row."""
         return self._on_rows(self.blocks.subset(slice(None, None, factor), None))
 
+    def with_y(self, y):
+        """The objective with other targets for the same rows."""
+        return self._on_rows(self.blocks.with_y(y))
+
     def _on_rows(self, blocks):
         """The same objective on other blocks; its S is theirs."""
         return BlockObjective(

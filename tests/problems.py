@@ -4,6 +4,7 @@ Nothing in this module calls the package's numerics: the tests compare the packa
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
@@ -112,6 +113,78 @@ def overlapping_classes(n_classes):
     X, y = load_diabetes(return_X_y=True)
     cuts = np.quantile(y, np.linspace(0, 1, n_classes + 1)[1:-1])
     return StandardScaler().fit_transform(X[:, [1, 2, 3, 6, 8]]), np.searchsorted(cuts, y)
+
+
+def exact_least_squares(X, y, sample_weight=None, *, alpha=0.0, fit_intercept=True):
+    """The optimum of these very floats, (n_features + 1, n_outputs), in rational arithmetic.
+
+    The normal equations by Gauss-Jordan elimination; the intercept is last, 0 where there is none.
+    """
+    columns = [*X.T, np.full(len(X), float(fit_intercept))]
+    A, A_units = zip(*map(_integers, columns))
+    B, B_units = zip(*map(_integers, y.reshape(len(y), -1).T))
+    weight = _integers(np.ones(len(y)) if sample_weight is None else sample_weight)[0]
+    A, B = np.array(A), np.array(B)
+    moments = ((A * weight) @ np.vstack([A, B]).T).tolist()
+    n = len(A)
+    M = [[Fraction(value) for value in row] for row in moments]
+    for k in range(n - 1):
+        M[k][k] += Fraction(alpha) * weight.sum() * A_units[k] ** 2
+    M[-1][n - 1] += int(not fit_intercept)
+    for k in range(n):
+        M[k] = [value / M[k][k] for value in M[k]]
+        for i in range(n):
+            if i != k:
+                M[i] = [x - M[i][k] * z for x, z in zip(M[i], M[k])]
+    return np.array([row[n:] for row in M]) * np.outer(A_units, [Fraction(1, u) for u in B_units])
+
+
+def _integers(values):
+    """Floats times a power of two that makes integers of them, and that power."""
+    ratios = [float(value).as_integer_ratio() for value in values]
+    unit = max(denominator for _, denominator in ratios)
+    return np.array([n * (unit // d) for n, d in ratios], dtype=object), unit
+
+
+# Backward stable methods have small constants in their bounds; Householder QR is observed below 2.
+_SMALL_CONSTANT = 5.0
+
+
+def least_squares_error(theta, X, y, sample_weight=None, *, alpha=0.0, fit_intercept=True):
+    """The error of theta (p + 1, K), in units of what a backward stable method may make of it.
+
+    With A the centred columns of unit length, w their coefficients, k the condition of A, s its
+    largest singular value and r the residuals, the perturbation theory of least squares has
+
+        |dw| <= c eps (k + k^2 |r| / (s |w|)) |w|         (Golub & Van Loan 2013, theorem 5.3.1)
+        |db| <= sum |mean_j dw_j| + c eps (|mean_y| + sum |mean_j w_j|)
+
+    A method is as accurate as Householder QR of the centred columns where both ratios are at
+    most 1, with c = 5, whatever the order of its sums. A penalty adds rows to A.
+    """
+    exact = exact_least_squares(X, y, sample_weight, alpha=alpha, fit_intercept=fit_intercept)
+    difference = (np.vectorize(Fraction)(theta) - exact).astype(float)
+    y = y.reshape(len(y), -1)
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    root = np.sqrt(weight)[:, None]
+    X_mean, y_mean = (np.average(a, axis=0, weights=weight) * fit_intercept for a in (X, y))
+    A = np.vstack([root * (X - X_mean), np.sqrt(alpha * weight.sum()) * np.eye(X.shape[1])])
+    unit = np.linalg.norm(A, axis=0)
+    singular = np.linalg.svd(A / unit, compute_uv=False)
+    condition = singular[0] / singular[-1]
+    b = np.vstack([root * (y - y_mean), np.zeros_like(difference[:-1])])
+    coef = exact[:-1].astype(float)
+    residual = np.linalg.norm(b - A @ coef, axis=0)
+    size = np.linalg.norm(unit[:, None] * coef, axis=0)
+    eps = _SMALL_CONSTANT * np.finfo(float).eps
+    bound = eps * (condition * size + condition**2 * residual / singular[0])
+    error = np.linalg.norm(unit[:, None] * difference[:-1], axis=0)
+    far = abs(X_mean) @ abs(difference[:-1])
+    rounding = eps * (abs(y_mean) + abs(X_mean) @ abs(coef))
+    if not fit_intercept:
+        assert not theta[-1].any()
+        return float((error / bound).max())
+    return float(np.maximum(error / bound, abs(difference[-1]) / (far + rounding)).max())
 
 
 class Model(NamedTuple):

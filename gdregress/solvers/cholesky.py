@@ -21,6 +21,8 @@ class ScaledCholesky:
 
     Attributes
     ----------
+    norm : float
+        The 1-norm of the scaled matrix: no less than its largest eigenvalue.
     rcond : float
         LAPACK's estimate (``pocon``) of the reciprocal condition number of the scaled matrix, in
         the 1-norm.
@@ -43,7 +45,8 @@ class ScaledCholesky:
             raise linalg.LinAlgError(
                 f"the leading minor of order {failed} is not positive definite"
             )
-        self.rcond, _ = lapack.dpocon(self._factor, lapack.dlange("1", self.scaled))
+        self.norm = lapack.dlange("1", self.scaled)
+        self.rcond, _ = lapack.dpocon(self._factor, self.norm)
 
     def solve(self, b):
         """``H^-1 b`` for b of shape (q,) or (q, k)."""

@@ -21,11 +21,10 @@ __all__ = ["rank_and_condition", "solve_least_squares"]
 _EPS = np.finfo(np.float64).eps
 # The Gram matrix has the squared condition: up to here refinement recovers the accuracy of QR.
 _MIN_RCOND = 1e-11
-# Below this squared condition the normal equations are as accurate as QR without refinement.
-_WELL_CONDITIONED = 1e-3
-# ... where the residuals are at least this share of y in squares: then the error of QR has the
-# squared condition too.
-_NOISY = 1e-2
+# Bounds, not errors: unrefined normal equations may have this many times the bound of QR ...
+_AS_GOOD_AS_QR = 4.0
+# ... and the root of their loss, a difference, be this many times smaller than its terms.
+_LOSS_IN_MOMENTS = 32.0
 _MAX_REFINEMENTS = 3
 # More sparse columns than this: no dense p x p matrix, unless nothing else gets there.
 _MAX_SPARSE_COLUMNS = 2000
@@ -81,25 +80,32 @@ def _dense(objective, solver):
 
 def _normal_equations(objective, moments):
     """Cholesky of the scaled Gram matrix; None where its condition asks for a triangle."""
-    framed = objective.in_frame(moments.frame)
-    total_weight = moments.total_weight
-    ridge = framed.penalty.curvature((len(moments.gram) + 1, 1))[:-1, 0]
+    penalty, total_weight = objective.penalty.in_frame(moments.frame), moments.total_weight
     hessian = moments.gram / total_weight
-    hessian.flat[:: len(hessian) + 1] += ridge
+    if penalty.l2:
+        hessian.flat[:: len(hessian) + 1] += penalty.curvature((len(hessian) + 1, 1))[:-1, 0]
     try:
         cholesky = ScaledCholesky(hessian)
     except linalg.LinAlgError:
         return None
-    if not cholesky.rcond > _MIN_RCOND:
+    mean_per_spread = float(np.abs(moments.mean_x / cholesky.unit).max())
+    # Means add their squares to the rounding of the Gram matrix.
+    if not cholesky.rcond > _MIN_RCOND * (1.0 + mean_per_spread**2):
         return None
     design = cholesky
-    if np.any(ridge):  # rank and condition belong to X
+    if penalty.l2:  # rank and condition belong to X
         design = _regular_design(moments)
         if design is None:
             return None
 
-    theta = moments.theta(cholesky.solve(moments.cross / total_weight))
-    theta, loss, gradient = _refine(framed, moments, cholesky, hessian, theta)
+    coef = cholesky.solve(moments.cross / total_weight)
+    if _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
+        theta = moments.theta(coef)
+        loss, gradient = _at(penalty, moments, theta)
+    else:
+        if not objective.blocks.is_sparse:
+            moments = moments.recentred()
+        theta, loss, gradient = _refine(objective, moments, cholesky, hessian, coef)
     return _solution(
         moments,
         theta=theta,
@@ -132,22 +138,59 @@ def rank_and_condition(objective, moments):
     return rank, condition
 
 
-def _refine(framed, moments, cholesky, hessian, theta):
+def _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
+    """Whether the normal equations as they are have the accuracy of QR, and their loss has digits.
+
+    With columns of unit length, w their coefficients, k their condition and r the residuals, the
+    error of QR is at most of the order of eps (k + k^2 |r| / (sigma_1 |w|)) |w| (Golub & Van Loan
+    2013, "Matrix computations", 5.3.6). Sums of products round in proportion to the size of the
+    factors, their means included: with c^2 = 1 + mean^2 / variance the normal equations have
+    errors of eps k^2 (c_x^2 + c_x c_y |y| / (sigma_1 |w|)) |w|, and the loss is the difference of
+    terms up to (c_x sigma_1 |w| + c_y |y|)^2.
+    """
+    total_weight, scaled = moments.total_weight, coef * cholesky.unit[:, None]
+    # A sum of one sign grows while it rounds: means count twice.
+    c = (1.0 + 2.0 * mean_per_spread**2) ** 0.5
+    for square, explained, size, mean_y in zip(
+        moments.square.tolist(),
+        (moments.cross * coef).sum(axis=0).tolist(),
+        (scaled * scaled).sum(axis=0).tolist(),
+        moments.mean_y.tolist(),
+    ):
+        # = |y~ - X~ w|^2 and the penalty, at the optimum
+        residual = (max(square - explained, 0.0) / total_weight) ** 0.5
+        fitted = (cholesky.norm * size) ** 0.5
+        terms = c * fitted + (square / total_weight + 2.0 * mean_y**2) ** 0.5
+        of_qr = cholesky.rcond**0.5 * fitted + residual
+        if not (c * terms <= _AS_GOOD_AS_QR * of_qr and terms <= _LOSS_IN_MOMENTS * residual):
+            return False
+    return True
+
+
+def _refine(objective, moments, cholesky, hessian, coef):
     """Corrected semi-normal equations: solve for the residual gradient computed from X.
 
     One or two steps restore the accuracy of QR for conditions up to about 1e7 (Björck 1987,
-    "Stability analysis of the method of seminormal equations"). A well-conditioned problem whose
-    residuals are not small against y needs none: its moments hold the digits of the loss too.
+    "Stability analysis of the method of seminormal equations"). Residuals have its digits only
+    where neither the columns nor the targets have a large mean.
 
-    Returns theta, and the loss and gradient there.
+    Returns theta in the frame of the moments, and the loss and gradient there.
     """
-    # = |y~ - X~ w|^2 at the optimum without a penalty
-    residual = moments.square - (moments.cross * theta[:-1, 0]).sum(axis=0)
-    noisy = (residual > _NOISY * moments.square).all()
-    if cholesky.rcond > _WELL_CONDITIONED and noisy:
-        loss, gradient = _at(framed, moments, theta)
-        return theta, loss, gradient
+    mean_y = moments.mean_y + moments.y_shift
+    framed = objective.in_frame(moments.frame)
+    if (mean_y**2 * moments.total_weight > moments.square).any():
+        framed = framed.with_y(objective.blocks.y - mean_y)
+    else:
+        mean_y = np.zeros_like(mean_y)
+    theta = moments.theta(coef)
+    theta[-1] -= mean_y
+    theta, loss, gradient = _refined(framed, moments, cholesky, hessian, theta)
+    theta[-1] += mean_y
+    return theta, loss, gradient
 
+
+def _refined(framed, moments, cholesky, hessian, theta):
+    """The refinement itself, by residuals of `framed`."""
     condition = cholesky.rcond**-0.5
     unit = cholesky.unit[:, None]
     first = previous = np.inf
@@ -177,7 +220,7 @@ def _refine(framed, moments, cholesky, hessian, theta):
     return theta, float(loss[0]) - decrease, gradient
 
 
-def _at(framed, moments, theta):
+def _at(penalty, moments, theta):
     """Loss and gradient in the frame at a theta with residual mean zero, from the moments."""
     coef = theta[:-1, 0]
     gram_coef = moments.gram @ coef
@@ -185,13 +228,15 @@ def _at(framed, moments, theta):
     square = moments.square.sum() + (coef * (gram_coef - 2.0 * moments.cross)).sum()
     gradient = np.zeros_like(theta)
     gradient[:-1, 0] = (gram_coef - moments.cross) / moments.total_weight
-    framed.penalty.add_gradient(theta, gradient)
-    loss = 0.5 * float(square) / moments.total_weight + float(framed.penalty.value(theta)[0])
+    penalty.add_gradient(theta, gradient)
+    loss = 0.5 * float(square) / moments.total_weight + float(penalty.value(theta)[0])
     return loss, gradient
 
 
 def _from_factor(objective, moments):
     """From the R factor of the rows: full rank by substitution, else the minimum norm."""
+    if not objective.blocks.is_sparse:
+        moments = moments.recentred()
     framed = objective.in_frame(moments.frame)
     factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
