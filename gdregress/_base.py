@@ -17,17 +17,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._descending import DescentMixin, without_batches_of_everything
 from ._saving import SavingMixin
 from ._watch import Watch
+from .advice import names_of
 from .blocks import RowBlocks
 from .checks import (
+    check_held_out,
     check_initial_theta,
     check_last_theta,
     check_sample_weight,
     check_validation_arguments,
+    naming,
     normalised_weights,
+    refuse_dates,
 )
-from .objective import BlockObjective
+from .objective import BlockObjective, ColumnsOutOfRange
 from .parameters import check_partial_fit, check_plan, check_streams
 from .penalty import ElasticNet
+from .synonyms import explaining_names
 from .threads import single_threaded_blas
 
 __all__ = ["BaseRegression"]
@@ -41,6 +46,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
     A subclass names its exact solvers, turns y into targets, and solves exactly.
     """
 
+    @explaining_names
     def __init__(
         self,
         *,
@@ -129,7 +135,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
             self._forget(but_features=previous is not None)
             user_y = y
             X, y = self._validate_rows(X, y, reset=previous is None)
-            sample_weight = check_sample_weight(sample_weight, X)
+            sample_weight = check_sample_weight(self, sample_weight, X)
             with self._explaining_overflow(X):
                 target, weight = self._encode(y, sample_weight)
                 weight = normalised_weights(weight)
@@ -179,7 +185,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
             first = not hasattr(self, "coef_")
             check_partial_fit(self, plan, can_continue=first or state in self.__dict__)
             X, y = self._validate_rows(X, y, reset=first)
-            sample_weight = check_sample_weight(sample_weight, X)
+            sample_weight = check_sample_weight(self, sample_weight, X)
             with self._explaining_overflow(X):
                 target, weight = self._encode_part(y, sample_weight, classes, first)
                 objective = self._objective(X, target, weight, workers)
@@ -207,12 +213,14 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
 
     def _validate_rows(self, X, y, *, reset):
         """X and y as arrays; X is read block-wise later, and its NaN found there."""
-        checks = {"reset": reset, "accept_sparse": _ACCEPT_SPARSE, "ensure_all_finite": False}
-        if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub":
-            X = validate_data(self, X, **checks)  # half the time, and nothing to convert in y
-            check_consistent_length(X, y)
-        else:
-            X, y = validate_data(self, X, y, **checks, **self._y_checks)
+        with naming(self, "X"):
+            X = validate_data(
+                self, X, reset=reset, accept_sparse=_ACCEPT_SPARSE, ensure_all_finite=False
+            )
+            refuse_dates(X)
+        if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub"):
+            y = self._check_y(y)
+        check_consistent_length(X, y)
         assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
         self._dtype = "float32" if X.dtype == np.float32 else "float64"
         return X, y
@@ -229,10 +237,10 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
 
     def _validation_objective(self, X_val, y_val, sample_weight_val, n_columns, workers):
         """The unpenalised loss on the user's own rows."""
-        X_val = validate_data(
-            self, X_val, accept_sparse=_ACCEPT_SPARSE, reset=False, ensure_all_finite=True
-        )
-        sample_weight_val = check_sample_weight(sample_weight_val, X_val, "sample_weight_val")
+        with naming(self, "X_val"):
+            X_val = validate_data(self, X_val, accept_sparse=_ACCEPT_SPARSE, reset=False)
+            refuse_dates(X_val)
+        sample_weight_val = check_sample_weight(self, sample_weight_val, X_val, "sample_weight_val")
         target, weight = self._encode_validation(y_val, sample_weight_val)
         if target.shape[1] != n_columns:
             raise ValueError(
@@ -244,6 +252,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
     def _split(self, X, target, weight, seed, workers):
         """Set rows aside for early stopping, stratified by class for a classifier."""
         rows = np.arange(X.shape[0])
+        check_held_out(self, len(rows), self._strata(target))
         train, held_out = train_test_split(
             rows,
             test_size=self.validation_fraction,
@@ -320,7 +329,10 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         except (FloatingPointError, LinAlgError) as error:
             name = type(self).__name__
             assert_all_finite(X, estimator_name=name, input_name="X")
-            raise ValueError(f"{name}: {error}") from error
+            what = str(error)
+            if isinstance(error, ColumnsOutOfRange):
+                what = error.sentence(f"column {names_of(self, error.columns)}")
+            raise ValueError(f"{name}: {what}") from error
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,10 +3,11 @@
 data -> objective (blocks, or moments) -> descend -> fitted attributes
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 
 from .advice import advise_after_descent, advise_batch_of_everything
 from .history import StopReason
@@ -14,6 +15,7 @@ from .moments import CentredMoments, QuadraticObjective
 from .parameters import check_keeps_its_descent, check_plan
 from .resume import Descent, automatic_rate
 from .solvers.descent import descend
+from .solvers.exact import rank_and_condition
 from .solvers.updates import RULES
 
 __all__ = ["DescentMixin", "without_batches_of_everything"]
@@ -59,14 +61,22 @@ class DescentMixin:
                 if state.iteration == descent.begun_at:
                     raise
                 reason, interruption = StopReason.INTERRUPTED, error
+        self._look_for_bad_rows(rows, state)
         descent.pending = False
         theta = self._set_descent(descent, rows, objective, settings, reason)
         if moments is not None:
-            self._set_design(rows, moments)
+            self._set_design(*rank_and_condition(rows, moments))
         quiet = reason is StopReason.DIVERGED or settings.tol == 0.0
         if interruption is None and (quiet or not self._warn_if_separable(rows, theta)):
             advise_after_descent(self, objective, rule, settings, state)
+        if moments is not None and self.converged_ and not quiet:
+            self._warn_of_dependent_columns()
         return interruption
+
+    def _look_for_bad_rows(self, rows, state):
+        """A loss that is no number may come from X, which nobody may have looked at so far."""
+        if not math.isfinite(state.last_loss):
+            assert_all_finite(rows.blocks.X, estimator_name=type(self).__name__, input_name="X")
 
     def _set_descent(self, descent, rows, objective, settings, reason):
         """The fitted attributes of a descent; returns the theta they hold."""
@@ -129,6 +139,7 @@ class DescentMixin:
             rate = descent.rate = min(rate, descent.rate)
         settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
         reason = descend(objective, plan.rule, settings, descent.state, descent.history)
+        self._look_for_bad_rows(objective, descent.state)
         descent.history.keep_last(_STREAM_ROWS)
         if reason is StopReason.MAX_ITER:
             reason = StopReason.EPOCH
@@ -183,7 +194,7 @@ def without_batches_of_everything(estimator, plan, objective):
     if batch_size is None or batch_size < n_samples:
         return plan
     if batch_size > n_samples:
-        advise_batch_of_everything(estimator, batch_size, n_samples)
+        advise_batch_of_everything(estimator, batch_size)
     return replace(plan, settings=replace(plan.settings, batch_size=None))
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "advise_newton_unfinished",
     "advise_separable",
     "advise_unsolved",
+    "names_of",
 ]
 
 _INSIDE = ("gdregress.", "sklearn.callback.")
@@ -80,7 +81,7 @@ def advise_newton_unfinished(estimator, settings):
 
 def advise_separable(estimator, what_happened, columns=()):
     """Warn that the classes are separable, by which columns if they are few."""
-    by = f" by column {_names(estimator, columns)}" if 0 < len(columns) <= 5 else ""
+    by = f" by column {names_of(estimator, columns)}" if 0 < len(columns) <= 5 else ""
     _warn(
         f"{type(estimator).__name__}: the classes are linearly separable, all or in part{by}, so "
         f"without a penalty there is no optimum and coefficients would grow for ever; "
@@ -100,26 +101,26 @@ def advise_unsolved(estimator):
     )
 
 
-def advise_dependent_columns(estimator, rank, columns):
-    """Warn that X is rank-deficient, and by which columns."""
+def advise_dependent_columns(estimator, solution):
+    """Warn that X is rank-deficient; `solution` says which of the optima was taken."""
     _warn(
-        f"{type(estimator).__name__}: X has rank {rank} of {estimator.n_features_in_}; columns "
-        f"{_names(estimator, columns)} are constant or combinations of the others. The solution "
-        f"of minimum norm was taken; drop these columns or set alpha > 0.",
+        f"{type(estimator).__name__}: columns of X are constant or combinations of others, so that "
+        f"the coefficients are not unique: {solution}. rank_ says how many are independent and "
+        f"dependent_columns_ which are not; drop these, or set alpha > 0.",
         LinAlgWarning,
     )
 
 
-def advise_batch_of_everything(estimator, batch_size, n_samples):
+def advise_batch_of_everything(estimator, batch_size):
     """Warn that a mini-batch would hold more than all rows."""
     _warn(
-        f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the {n_samples} rows; "
+        f"'batch_size'={batch_size} of {type(estimator).__name__} exceeds the number of rows; "
         f"every batch is the full batch.",
         UserWarning,
     )
 
 
-def _names(estimator, columns):
+def names_of(estimator, columns):
     """The names of some columns, or their numbers; no more than ten."""
     names = getattr(estimator, "feature_names_in_", np.arange(estimator.n_features_in_))
     listed = ", ".join(str(names[column]) for column in columns[:10])

@@ -145,6 +145,11 @@ class Checkpoint:
                     f"with a Checkpoint of its own."
                 )
             above = above.parent
+        if Path(self.path).is_dir():
+            raise ValueError(
+                f"'path' of Checkpoint must be a file, and {os.fspath(self.path)!r} is a folder; "
+                f"add a name such as 'fit.npz'."
+            )
         folder = Path(self.path).parent
         if not folder.is_dir():
             raise ValueError(

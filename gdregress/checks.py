@@ -3,29 +3,107 @@
 Every message names the estimator, the argument, the value and the remedy.
 """
 
+import re
+from contextlib import contextmanager
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
+from scipy import sparse
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 __all__ = [
+    "as_numbers",
+    "check_held_out",
     "check_initial_theta",
+    "check_labels",
     "check_last_theta",
     "check_sample_weight",
+    "check_targets",
     "check_validation_arguments",
     "encode_labels",
+    "naming",
     "normalised_weights",
+    "refuse_dates",
 ]
 
 
-def check_sample_weight(sample_weight, X, name="sample_weight"):
+# What NumPy, pandas and scikit-learn say of values that are no numbers, without saying whose.
+_NO_NUMBERS = re.compile(
+    r"could not convert|argument must be|array element|inhomogeneous|bytes/strings|'numeric'"
+    r"|[Cc]annot (?:cast|convert)|[Cc]omplex data|unsupported operand|do not have a common"
+    r"|NAType|ambiguous|promoted|no matching signature"
+)
+
+
+@contextmanager
+def naming(estimator, argument):
+    """Whoever converts the argument: an error says whose value is no number."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not _NO_NUMBERS.search(str(error)):
+            raise
+        raise type(error)(
+            f"{argument!r} of {type(estimator).__name__} must hold real numbers, and nothing else; "
+            f"encode text and dates before: {error}"
+        ) from error
+
+
+def as_numbers(estimator, value, name, **options):
+    """The argument as an array of float64, checked by scikit-learn; dates are no numbers."""
+    with naming(estimator, name):
+        array = check_array(
+            value, dtype="numeric", ensure_2d=False, input_name=name, estimator=estimator, **options
+        )
+        refuse_dates(array)
+        return array.astype(np.float64, copy=False)
+
+
+def refuse_dates(array):
+    """Within :func:`naming`: NumPy would turn dates into counts of days or nanoseconds."""
+    if array.dtype.kind in "mM":
+        raise TypeError(f"cannot convert {array.dtype} without a unit of yours.")
+
+
+def check_targets(estimator, y, name="y"):
+    """Numbers as float64, (n_samples,) or (n_samples, n_targets)."""
+    _refuse_nothing(estimator, y, name)
+    return as_numbers(estimator, y, name)
+
+
+def check_labels(estimator, y, name="y"):
+    """Labels of any kind as an array (n_samples,)."""
+    _refuse_nothing(estimator, y, name)
+    with naming(estimator, name):
+        y = column_or_1d(y, warn=name == "y")
+    if y.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name!r} of {type(estimator).__name__} must hold labels."
+        )
+    return y
+
+
+def _refuse_nothing(estimator, y, name):
+    kind = type(estimator).__name__
+    if y is None:
+        raise ValueError(
+            f"This {kind} estimator requires {name} to be passed, but the target {name} is None."
+        )
+    if sparse.issparse(y):
+        raise TypeError(
+            f"{name!r} of {kind} must be a dense array, and got a sparse {type(y).__name__}: pass "
+            f"{name}.toarray().ravel()."
+        )
+
+
+def check_sample_weight(estimator, sample_weight, X, name="sample_weight"):
     """The weights as float64 (n_samples,), or None; scikit-learn's own words for what is wrong."""
     if sample_weight is None:
         return None
     n_samples = X.shape[0]
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, float(sample_weight))
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    weight = as_numbers(estimator, sample_weight, name)
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar, got {weight.ndim}D array. Expected either "
@@ -56,7 +134,7 @@ def normalised_weights(weight):
     return np.ldexp(weight, -int(np.frexp(largest)[1]))
 
 
-def encode_labels(y):
+def encode_labels(estimator, y, name="y"):
     """The distinct labels, sorted, and the code of each row."""
     if y.dtype.kind in "bifu" and y.size:
         # Two numeric labels, the common case, without sorting.
@@ -66,7 +144,16 @@ def encode_labels(y):
         upper = y == high
         if np.all(upper | (y == low)):
             return np.array([low, high]), upper.view(np.uint8)
-    return np.unique(y, return_inverse=True)
+    try:
+        return np.unique(y, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in y})
+        raise ValueError(
+            f"{name!r} of {type(estimator).__name__} must hold labels of one kind that can be "
+            f"sorted, such as text or numbers, and none that is missing; got labels of type "
+            f"{' and '.join(kinds)}. Convert them, for example with [str(label) for label in "
+            f"{name}]."
+        ) from error
 
 
 def check_initial_theta(estimator, shape, coef_init, intercept_init):
@@ -77,7 +164,8 @@ def check_initial_theta(estimator, shape, coef_init, intercept_init):
     n_features, n_outputs = shape
     theta = np.zeros((n_features + 1, 1, n_outputs))
     if coef_init is not None:
-        coef = check_array(coef_init, ensure_2d=False, dtype=np.float64, input_name="coef_init")
+        options = {"allow_nd": True, "ensure_min_samples": 0}
+        coef = as_numbers(estimator, coef_init, "coef_init", **options)
         allowed = {(n_outputs, n_features)} | ({(n_features,)} if n_outputs == 1 else set())
         if coef.shape not in allowed:
             raise ValueError(
@@ -86,16 +174,13 @@ def check_initial_theta(estimator, shape, coef_init, intercept_init):
             )
         theta[:-1, 0] = coef.reshape(n_outputs, n_features).T
     if intercept_init is not None:
-        intercept = np.asarray(intercept_init, dtype=np.float64)
-        if intercept.shape not in ({(), (1,)} if n_outputs == 1 else {(n_outputs,)}):
+        with naming(estimator, "intercept_init"):
+            intercept = np.atleast_1d(intercept_init)  # a number for one output
+        intercept = as_numbers(estimator, intercept, "intercept_init", allow_nd=True)
+        if intercept.shape != (n_outputs,):
             raise ValueError(
                 f"'intercept_init' of {type(estimator).__name__} must have the shape of "
                 f"intercept_, {(n_outputs,)}; got shape {intercept.shape}."
-            )
-        if not np.all(np.isfinite(intercept)):
-            raise ValueError(
-                f"'intercept_init' of {type(estimator).__name__} must be finite; got "
-                f"{intercept_init!r}."
             )
         if not estimator.fit_intercept and np.any(intercept):
             raise ValueError(
@@ -134,4 +219,26 @@ def check_validation_arguments(estimator, X_val, y_val, sample_weight_val):
     if sample_weight_val is not None and X_val is None:
         raise ValueError(f"{name}.fit got 'sample_weight_val' without 'X_val' and 'y_val'.")
     if X_val is not None:
-        check_consistent_length(X_val, y_val, sample_weight_val)
+        weighs_alike = isinstance(sample_weight_val, Real)  # one weight for all
+        check_consistent_length(X_val, y_val, None if weighs_alike else sample_weight_val)
+
+
+def check_held_out(estimator, n_samples, strata):
+    """`validation_fraction` sets rows aside, and of every class where there are classes."""
+    name, share = type(estimator).__name__, estimator.validation_fraction
+    n_held_out = int(np.ceil(share * n_samples))
+    fewest = min(n_held_out, n_samples - n_held_out)
+    needed = 1 if strata is None else len(np.unique(strata))
+    what = f"one row of each of the {needed} classes" if needed > 1 else "one row"
+    if fewest < needed:
+        raise ValueError(
+            f"'validation_fraction'={share!r} of {name} sets {n_held_out} of {n_samples} rows "
+            f"aside, and early_stopping=True needs at least {what} on either side; choose another "
+            f"share, or pass X_val and y_val."
+        )
+    if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
+        raise ValueError(
+            f"early_stopping=True of {name} sets rows of every class aside by "
+            f"'validation_fraction'={share!r}, and a class has one row only; pass X_val and y_val, "
+            f"or drop that class."
+        )

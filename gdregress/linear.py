@@ -5,14 +5,14 @@ import math
 import numpy as np
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
 from .advice import advise_dependent_columns, advise_unsolved
+from .checks import check_targets
 from .history import History, StopReason
 from .losses import SquaredLoss
-from .solvers.exact import rank_and_condition, solve_least_squares
+from .solvers.exact import solve_least_squares
 from .streams import LeastSquaresStream
 
 __all__ = ["LinearRegression"]
@@ -108,6 +108,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         Rank of the centred design: singular values, of unit columns, above
         ``max(m, p) eps sigma_1``. Of exact fits and of full-batch descent on moments. None where X
         is sparse with more than 2,000 columns and LSMR was used: it does not reveal the rank.
+    dependent_columns_ : ndarray of int, or None
+        Columns that are constant or combinations of the others, as many as `rank_` falls short of;
+        None where `rank_` is, and of no more rows than columns.
     condition_number_ : float
         2-norm condition number of that design; infinite where it is rank-deficient, NaN where
         its rank is None.
@@ -157,7 +160,6 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
 
     _exact_solvers = ("normal_equations", "lstsq")
     _exact_streams = True
-    _y_checks = {"y_numeric": True, "multi_output": True}
 
     def _loss(self):
         return SquaredLoss()
@@ -165,12 +167,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     def _n_outputs(self, target):
         return target.shape[1]
 
+    def _check_y(self, y):
+        return check_targets(self, y)
+
     def _encode(self, y, sample_weight):
         self._y_ndim = y.ndim
         return np.asarray(y, dtype=np.float64).reshape(len(y), -1), sample_weight
 
     def _encode_validation(self, y_val, sample_weight_val):
-        y_val = check_array(y_val, ensure_2d=False, dtype=np.float64, input_name="y_val")
+        y_val = check_targets(self, y_val, "y_val")
         return y_val.reshape(len(y_val), -1), sample_weight_val
 
     def _strata(self, target):
@@ -189,8 +194,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             watch.end(found.theta)
         if not found.converged:
             advise_unsolved(self)
-        if len(found.dependent):
-            advise_dependent_columns(self, found.rank, found.dependent)
+        self._warn_of_dependent_columns()
 
     @available_if(BaseRegression._streams)
     def partial_fit(self, X, y, sample_weight=None):
@@ -252,8 +256,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self._stream = stream.update(objective)
         found = self._stream.solve(objective.penalty)
         self._set_exact(found, History(), [math.nan, math.nan])
-        if len(found.dependent):
-            advise_dependent_columns(self, found.rank, found.dependent)
+        self._warn_of_dependent_columns()
 
     def _set_exact(self, found, history, losses):
         """The fitted attributes of an exact solution; `losses` are those of validation."""
@@ -274,11 +277,22 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self.stop_reason_ = StopReason.SOLVED if found.converged else StopReason.UNSOLVED
         self.solver_ = found.solver
         self.converged_ = found.converged
-        self.rank_, self.condition_number_ = found.rank, found.condition
+        self._set_design(found.rank, found.condition, found.dependent)
         self._set_history(history)
 
-    def _set_design(self, objective, moments):
-        self.rank_, self.condition_number_ = rank_and_condition(objective, moments)
+    def _set_design(self, rank, condition, dependent):
+        self.rank_, self.condition_number_ = rank, condition
+        # Of no more rows than columns too many depend on others to be worth a list.
+        known = rank is not None and (len(dependent) or rank == self.n_features_in_)
+        self.dependent_columns_ = dependent.astype(np.intp) if known else None
+
+    def _warn_of_dependent_columns(self):
+        """A penalty decides what the data leave open."""
+        dependent = self.dependent_columns_
+        if self.alpha == 0.0 and dependent is not None and len(dependent):
+            is_exact = self.solver_ in self._exact_solvers
+            which = "of minimum norm" if is_exact else "at which the descent arrived"
+            advise_dependent_columns(self, f"those {which} were taken")
 
     def _shaped(self, theta):
         coef = theta[:-1, 0].T.astype(self._dtype)

@@ -1,5 +1,7 @@
 """Logistic regression, binary and softmax: by Newton's method, or by gradient descent."""
 
+from numbers import Integral, Real
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
@@ -8,10 +10,11 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
 from .advice import advise_newton_unfinished, advise_separable
-from .checks import encode_labels
+from .checks import check_labels, encode_labels
 from .history import History, StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .solvers.newton import newton
+from .synonyms import explaining_names
 
 __all__ = ["LogisticRegression"]
 
@@ -127,8 +130,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     _exact_solvers = ("newton",)
     _exact_streams = False
-    _y_checks = {}
 
+    @explaining_names
     def __init__(
         self,
         *,
@@ -176,11 +179,14 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _n_outputs(self, target):
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
+    def _check_y(self, y):
+        return check_labels(self, y)
+
     def _encode(self, y, sample_weight):
         """Class codes and row weights; a class whose rows all weigh nothing does not exist."""
-        classes, codes = encode_labels(y)
+        classes, codes = encode_labels(self, y)
         few = len(classes) <= max(2, len(y) // 2)
-        if not (few and y.dtype.kind in "bi"):  # many labels, or such as are no labels
+        if not (few and _are_plain(classes)):  # many labels, or such as are no labels
             check_classification_targets(y)
         weight_of = self._class_weights(classes, codes, sample_weight)
         weight = sample_weight
@@ -245,15 +251,18 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _encode_part(self, y, sample_weight, classes, first):
         name = type(self).__name__
         if not first:
-            if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            if classes is None:
+                classes = self.classes_
+            classes, _ = encode_labels(self, np.ravel(classes), "classes")
+            if not np.array_equal(classes, self.classes_):
                 raise ValueError(
                     f"'classes' of {name}.partial_fit must stay as they were, "
-                    f"{self.classes_.tolist()}; got {np.unique(classes).tolist()}."
+                    f"{self.classes_.tolist()}; got {classes.tolist()}."
                 )
         elif classes is None:
             raise ValueError(f"classes must be passed on the first call to {name}.partial_fit.")
         else:
-            self.classes_ = np.unique(classes)
+            self.classes_, _ = encode_labels(self, np.ravel(classes), "classes")
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"'classes' of {name}.partial_fit must hold at least 2 labels; got "
@@ -273,22 +282,26 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     def _codes_of(self, y, name, where):
         """The place of each label among the classes."""
-        y = np.asarray(y)
-        known = np.isin(y, self.classes_)
+        labels, codes = encode_labels(self, y, name)
+        known = np.isin(labels, self.classes_)
         if not known.all():
-            unknown = np.unique(y[~known])[:5].tolist()
+            unknown = labels[~known][:5].tolist()
             raise ValueError(
                 f"{name!r} of {type(self).__name__} has labels that are not in {where}, "
                 f"{self.classes_.tolist()[:10]}: {unknown}."
             )
-        return np.searchsorted(self.classes_, y)
+        return np.searchsorted(self.classes_, labels)[codes]
 
     def _class_weights(self, classes, codes, sample_weight):
         """The factor of each class, or None for ones."""
         if self.class_weight is None:
             return None
         if isinstance(self.class_weight, dict):
-            bad = {k: v for k, v in self.class_weight.items() if not (np.isfinite(v) and v >= 0)}
+            bad = {
+                label: weight
+                for label, weight in self.class_weight.items()
+                if not (isinstance(weight, Real) and 0 <= weight < np.inf)
+            }
             if bad:
                 raise ValueError(
                     f"'class_weight' of {type(self).__name__} must hold finite weights >= 0; "
@@ -312,7 +325,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         return codes.astype(dtype, copy=False)[:, None]
 
     def _encode_validation(self, y_val, sample_weight_val):
-        codes = self._codes_of(y_val, "y_val", "y")
+        codes = self._codes_of(check_labels(self, y_val, "y_val"), "y_val", "y")
         return self._codes_as_target(codes), sample_weight_val
 
     def _strata(self, target):
@@ -411,3 +424,10 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         """
         z = self._linear_predictor(X)
         return self._loss().log_probabilities(z)
+
+
+def _are_plain(classes):
+    """Whether the labels are integers or text, in an array of their own kind or of objects."""
+    if classes.dtype.kind != "O":
+        return classes.dtype.kind in "bi"
+    return all(isinstance(label, (str, Integral, np.bool_)) for label in classes)

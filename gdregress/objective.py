@@ -68,6 +68,7 @@ __all__ = [
     "SAMPLE_ROWS",
     "AppliedHessian",
     "BlockObjective",
+    "ColumnsOutOfRange",
     "check_squares",
     "largest_eigenvalue",
     "overflow",
@@ -479,13 +480,30 @@ def largest_eigenvalue(matrix):
     return max(float(top[0]), 0.0)
 
 
+class ColumnsOutOfRange(FloatingPointError):
+    """The squares of some columns leave float64: says which, by name where there are names."""
+
+    def __init__(self, columns):
+        super().__init__(columns)
+        self.columns = columns
+
+    def sentence(self, names):
+        """What is wrong and what helps; `names` are those of the columns, as a text."""
+        return (
+            f"the squares of a column of X overflow or underflow float64 ({names}), and gradient "
+            f"descent works in the units of X; standardise X, or use an exact solver, which needs "
+            f"no units."
+        )
+
+    def __str__(self):
+        return self.sentence(", ".join(map(str, self.columns[:10])))
+
+
 def check_squares(squares, occupied):
     """Raise where the square of a column that is not zero left the range of float64."""
-    if not np.all(np.isfinite(squares) & ((squares > 0.0) | ~occupied)):
-        raise FloatingPointError(
-            "The squares of a column of X overflow or underflow float64, and gradient descent "
-            "works in the units of X; standardise X, or use an exact solver, which needs no units."
-        )
+    fine = np.isfinite(squares) & ((squares > 0.0) | ~occupied)
+    if not np.all(fine):
+        raise ColumnsOutOfRange(np.flatnonzero(~fine[:-1]))
 
 
 def overflow(name):

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from .solvers.descent import DescentSettings
 from .solvers.schedules import SCHEDULES, Schedule
 from .solvers.updates import RULES, UpdateRule
+from .synonyms import hint_for_rate, hint_for_solver
 
 __all__ = [
     "Plan",
@@ -41,8 +42,8 @@ class Plan:
     automatic_rate: bool
 
 
-def _fail(kind, estimator, name, value, accepted):
-    raise kind(f"{name!r} of {type(estimator).__name__} must be {accepted}; got {value!r}.")
+def _fail(kind, estimator, name, value, accepted, hint=""):
+    raise kind(f"{name!r} of {type(estimator).__name__} must be {accepted}; got {value!r}.{hint}")
 
 
 def _real(estimator, name, accepted, valid):
@@ -179,7 +180,8 @@ def _learning_rate(estimator):
     accepted = "a positive number, 'auto' or 'line_search'"
     if isinstance(value, str):
         if value not in {"auto", "line_search"}:
-            _fail(ValueError, estimator, "learning_rate", value, accepted)
+            hint = hint_for_rate(value)
+            _fail(ValueError, estimator, "learning_rate", value, accepted, hint)
         return value
     return _real(estimator, "learning_rate", accepted, lambda v: v > 0)
 
@@ -208,7 +210,8 @@ def _solver(estimator, exact_solvers, changed, has_l1):
     if not isinstance(solver, str):
         _fail(TypeError, estimator, "solver", solver, accepted)
     if solver not in names:
-        _fail(ValueError, estimator, "solver", solver, accepted)
+        hint = hint_for_solver(solver, exact_solvers)
+        _fail(ValueError, estimator, "solver", solver, accepted, hint)
     if solver in exact_solvers:
         return solver, None, False
     if solver in RULES:

@@ -12,6 +12,9 @@ from .solvers.updates import UpdateRule
 
 __all__ = ["Descent", "automatic_rate"]
 
+# A rate times a gradient has to stay within float64.
+_LARGEST_RATE = 1e300
+
 
 @dataclass
 class Descent:
@@ -85,9 +88,16 @@ def automatic_rate(objective, rule, batch_size, *, is_part=False):
         return min(rule.default_learning_rate, _harmless_move(objective))
     if batch_size is None:
         curvature = objective.hessian_bound_norm()
-        return 1.0 / curvature if curvature > 0.0 else 1.0
-    smoothness = objective.expected_smoothness(batch_size)
-    return rule.stochastic_share / (2.0 * smoothness) if smoothness > 0.0 else 1.0
+    else:
+        curvature = 2.0 * objective.expected_smoothness(batch_size) / rule.stochastic_share
+    if curvature <= 0.0:
+        return 1.0
+    if 1.0 / curvature > _LARGEST_RATE:
+        raise FloatingPointError(
+            "The squares of X are so small that learning_rate='auto' leaves the range of float64; "
+            "gradient descent works in the units of X: standardise X, or use an exact solver."
+        )
+    return 1.0 / curvature
 
 
 def _harmless_move(objective):

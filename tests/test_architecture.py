@@ -26,6 +26,7 @@ ORDER = [
     "solvers",
     "streams",
     "resume",
+    "synonyms",
     "parameters",
     "checks",
     "_saving",

@@ -77,7 +77,7 @@ def problem_of(
     model, X, names = rows_for(estimator, X, caller)
     with single_threaded_blas() as workers:
         X, y = model._validate_rows(X, y, reset=False)
-        weight = check_sample_weight(sample_weight, X)
+        weight = check_sample_weight(model, sample_weight, X)
         with model._explaining_overflow(X):
             target, weight = _target(model, y, weight)
             objective = BlockObjective(

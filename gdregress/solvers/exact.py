@@ -127,15 +127,18 @@ def _regular_design(moments):
 
 
 def rank_and_condition(objective, moments):
-    """Rank and 2-norm condition number of the centred design with unit columns."""
+    """Rank and 2-norm condition number of the centred design with unit columns.
+
+    And the indices of the columns that depend on the others.
+    """
     design = _regular_design(moments)
     if design is not None:
-        return len(moments.gram), design.condition_number()
+        return len(moments.gram), design.condition_number(), np.empty(0, dtype=int)
     factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
     none = np.zeros(len(moments.gram))
     n_samples = objective.blocks.n_samples
-    _, rank, condition, _ = triangle_solve(factor.root, factor.q, none, none + 1.0, n_samples)
-    return rank, condition
+    _, *found = triangle_solve(factor.root, factor.q, none, none + 1.0, n_samples)
+    return tuple(found)
 
 
 def _needs_no_refinement(moments, cholesky, coef, mean_per_spread):

@@ -81,6 +81,11 @@ class UpdateRule(BaseEstimator):
         return f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
 
 
+def _below(factor, curvature):
+    """``factor / curvature``; where nothing curves every rate is stable."""
+    return factor / curvature if curvature > 0.0 else math.inf
+
+
 class GradientDescent(UpdateRule):
     """Plain gradient descent, ``theta <- theta - eta grad L(theta)`` (Cauchy 1847).
 
@@ -109,7 +114,7 @@ class GradientDescent(UpdateRule):
         return gradient, state
 
     def stable_below(self, curvature, state):
-        return 2.0 / curvature
+        return _below(2.0, curvature)
 
 
 class Momentum(UpdateRule):
@@ -149,7 +154,7 @@ class Momentum(UpdateRule):
         return velocity, {"velocity": velocity}
 
     def stable_below(self, curvature, state):
-        return 2.0 * (1.0 + self.beta) / curvature
+        return _below(2.0 * (1.0 + self.beta), curvature)
 
 
 class Nesterov(UpdateRule):
@@ -219,8 +224,9 @@ class Nesterov(UpdateRule):
 
     def stable_below(self, curvature, state):
         if "beta" not in state:
-            return 1.0 / curvature
-        return 2.0 * (1.0 + state["beta"]) / ((1.0 + 2.0 * state["beta"]) * curvature)
+            return _below(1.0, curvature)
+        beta = state["beta"]
+        return _below(2.0 * (1.0 + beta) / (1.0 + 2.0 * beta), curvature)
 
 
 class Adagrad(UpdateRule):
