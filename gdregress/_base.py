@@ -29,6 +29,7 @@ from .checks import (
     normalised_weights,
     refuse_dates,
 )
+from .history import History
 from .objective import BlockObjective, ColumnsOutOfRange
 from .parameters import check_partial_fit, check_plan, check_streams
 from .penalty import ElasticNet
@@ -157,13 +158,14 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
                 start = check_initial_theta(self, shape, coef_init, intercept_init)
                 start = start if last is None else check_last_theta(self, last, start.shape)
                 if plan.exact is not None:
-                    watch = Watch.of(self, plan, X, user_y, sample_weight)
-                    self._fit_exact(objective, plan, start, validation, watch, asks_for_descent)
+                    history = History()
+                    watch = Watch.of(self, plan, history, X, user_y, sample_weight)
+                    self._fit_exact(objective, plan, start, history, validation, watch)
                 else:
                     plan = without_batches_of_everything(self, plan, objective)
                     descent = self._begin_fit(plan, previous, start, n_samples, seed)
                     # Setting up a callback may need the descent: a checkpoint stores it.
-                    watch = Watch.of(self, plan, X, user_y, sample_weight)
+                    watch = Watch.of(self, plan, descent.history, X, user_y, sample_weight)
                     interruption = self._fit_descent(objective, plan, descent, validation, watch)
                 if watch is not None and interruption is None:
                     watch.finish()

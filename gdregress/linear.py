@@ -181,10 +181,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     def _strata(self, target):
         return None
 
-    def _fit_exact(self, objective, plan, start, validation, watch, has_start):
+    def _fit_exact(self, objective, plan, start, history, validation, watch):
         if watch is not None:
             watch.begin(start)
-        history = History()
         found = solve_least_squares(objective, plan.exact)
         losses = [math.nan, math.nan]
         if validation is not None:

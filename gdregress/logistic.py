@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from ._base import BaseRegression
 from .advice import advise_newton_unfinished, advise_separable
 from .checks import check_labels, encode_labels
-from .history import History, StopReason
+from .history import StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .solvers.newton import newton
 from .synonyms import explaining_names
@@ -331,9 +331,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _strata(self, target):
         return target[:, 0]
 
-    def _fit_exact(self, objective, plan, start, validation, watch, has_start):
+    def _fit_exact(self, objective, plan, start, history, validation, watch):
         settings = plan.settings
-        history = History()
         theta, reason, separating = newton(
             objective,
             start,

@@ -100,6 +100,35 @@ def test_the_estimator_of_a_hook_predicts_and_scores(model):
     assert_array_equal(inside[-2].coef_, fitted.coef_)
 
 
+@each_model
+def test_the_estimator_of_a_hook_has_the_record_so_far(model):
+    X, y = data(model)
+    recorder = Recorder()
+    fitted = clone(model).set_callbacks(recorder).fit(X, y)
+    inside = [e for e in recorder.estimators if e is not None]
+    for number in range(fitted.n_iter_):
+        begun, ended = inside[2 * number : 2 * number + 2]
+        assert ended.n_iter_ == number + 1
+        assert ended.loss_ == fitted.loss_curve_[number + 1]
+        for estimator, n_rows in ((begun, number + 1), (ended, number + 2)):
+            exact = model.get_params()["solver"] in {"auto", "lstsq"} and len(inside) == 3
+            n_rows = 0 if exact and estimator is begun else n_rows  # nothing is known before
+            assert_array_equal(estimator.loss_curve_, fitted.loss_curve_[:n_rows])
+            assert_array_equal(estimator.history_["seconds"], fitted.history_["seconds"][:n_rows])
+    assert inside[-1].history_ == fitted.history_
+    assert inside[-1].loss_ == fitted.loss_
+
+
+def test_the_estimator_of_a_hook_has_the_path_so_far():
+    case = descent_case("softmax")
+    recorder = Recorder()
+    model = LogisticRegression(solver="gd", max_iter=3, tol=0, store_path=True)
+    model.set_callbacks(recorder).fit(case.X, case.y)
+    paths = [e.history_.coef_path for e in recorder.estimators[1:-1:2]]
+    for n_rows, path in enumerate(paths, start=1):
+        assert_array_equal(path, model.history_.coef_path[:n_rows])
+
+
 def test_writing_into_the_estimator_of_a_hook_changes_nothing():
     case = descent_case("sigmoid")
 

@@ -117,6 +117,11 @@ class DescentState:
         """What a fit that ended here would return, but for early stopping."""
         return self.best_theta if self.stop is StopReason.DIVERGED else self.reported
 
+    @property
+    def result_loss(self):
+        """The loss there."""
+        return self.best_loss if self.stop is StopReason.DIVERGED else self.last_loss
+
 
 def descend(objective, rule, settings, state, history, *, validation=None, watch=None):
     """Descend for up to ``settings.max_iter`` iterations; returns the reason it stopped.
@@ -134,8 +139,8 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
     validation : object, optional
         An objective whose ``value`` is the validation loss.
     watch : object, optional
-        ``begin(theta)`` is called before every iteration, ``end(theta)`` after it; a true answer
-        of the latter stops the descent.
+        ``begin(theta)`` is called before every iteration, ``end(theta, loss)`` after it; a true
+        answer of the latter stops the descent.
     """
     # Without a tolerance nobody asks for the bound, and it costs a pass over the rows.
     bound = objective.hessian_bound_diagonal() if settings.tol > 0.0 else None
@@ -171,7 +176,7 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
                 # 4. Remember it, and tell.
                 _record(history, state, settings, norm, validation_loss)
                 committed, n_rows = state.snapshot(), len(history)
-                asked = watch is not None and watch.end(state.result)
+                asked = watch is not None and watch.end(state.result, state.result_loss)
                 if state.stop is not None:
                     return state.stop
                 if asked:
