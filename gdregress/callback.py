@@ -1,6 +1,7 @@
-"""Callbacks of our own, in the form of ``sklearn.callback``: a time limit and a checkpoint.
+"""Callbacks of our own, in the form of ``sklearn.callback``: progress, a time limit, a checkpoint.
 
-scikit-learn's ``ProgressBar`` and ``ScoringMonitor`` serve the estimators of this package too.
+scikit-learn's ``ScoringMonitor`` (and its own ``ProgressBar``) serve the estimators of this package
+too.
 """
 
 import json
@@ -19,12 +20,13 @@ from . import __version__
 from .history import History, StopReason
 from .linear import LinearRegression
 from .logistic import LogisticRegression
+from .progress import ProgressBar
 from .resume import Descent
 from .solvers.descent import DescentState
 from .solvers.schedules import SCHEDULES
 from .solvers.updates import RULES
 
-__all__ = ["Checkpoint", "TimeLimit", "load_checkpoint"]
+__all__ = ["Checkpoint", "ProgressBar", "TimeLimit", "load_checkpoint"]
 
 _FORMAT = "gdregress checkpoint"
 _ESTIMATORS = {cls.__name__: cls for cls in (LinearRegression, LogisticRegression)}

@@ -37,6 +37,7 @@ ORDER = [
     "linear",
     "logistic",
     "gdregress",  # the package's own __init__
+    "progress",
     "callback",
     "model_selection",
     "inspection",
