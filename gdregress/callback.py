@@ -290,10 +290,7 @@ def _contents(estimator):
             "begun_at": descent.begun_at,
             "rate": descent.rate,
         },
-        "history": {
-            name: {"array": store.add(part)} if isinstance(part, np.ndarray) else part
-            for name, part in descent.history.packed().items()
-        },
+        "history": _record_to_json(descent.history.packed(), store),
         "classes": _labels_to_json(descent.classes, store),
         "features": _labels_to_json(vars(estimator).get("feature_names_in_"), store),
     }
@@ -307,12 +304,7 @@ def _restored(text, arrays):
     state = DescentState(**_fields_from_json(stored["state"], arrays))
     state.generator = np.random.default_rng()
     state.generator.bit_generator.state = stored["generator"]
-    history = History.unpacked(
-        {
-            name: arrays[part["array"]] if isinstance(part, dict) else part
-            for name, part in text["history"].items()
-        }
-    )
+    history = History.unpacked(_record_from_json(text["history"], arrays))
     classes = _labels_from_json(text["classes"], arrays)
     n_features, n_outputs = stored["shape"]
     for theta in (state.theta, state.point, state.best_theta):
@@ -354,6 +346,21 @@ class _ArrayStore:
             self._names[id(array)] = name
             self.arrays[name] = array
         return self._names[id(array)]
+
+
+def _record_to_json(packed, store):
+    """A packed History, that of its single steps within it."""
+    if isinstance(packed, dict):
+        return {"parts": {key: _record_to_json(part, store) for key, part in packed.items()}}
+    return {"array": store.add(packed)} if isinstance(packed, np.ndarray) else packed
+
+
+def _record_from_json(stored, arrays):
+    if not isinstance(stored, dict):
+        return stored
+    if "array" in stored:
+        return arrays[stored["array"]]
+    return {key: _record_from_json(part, arrays) for key, part in stored["parts"].items()}
 
 
 def _fields_to_json(state, store):

@@ -117,6 +117,12 @@ class History(dict):
         Coefficients at every row, with ``store_path=True``; absent otherwise.
     intercept_path : ndarray of shape (n_iter + 1, *intercept_.shape)
         Intercepts likewise.
+    steps : History
+        With ``store_path="step"`` and mini-batches: a row for every single step, with the paths.
+        Row k has theta after step k, and the loss and gradient norm *of the mini-batch* of that
+        step, penalty included, at the point where its gradient was taken, before the step (as
+        deep-learning libraries print it); its ``iteration`` is the epoch. Row 0 is the start, with
+        the loss of all rows. For full batches the rows of the history itself are the steps.
 
     Examples
     --------
@@ -132,6 +138,7 @@ class History(dict):
         self._rows = _Rows(np.empty(_FIRST_ROWS, _ROW))
         self._path = None
         self._shapes = None
+        self._steps = None
         self._mark = None
         self._began = time.perf_counter()
 
@@ -175,6 +182,24 @@ class History(dict):
     def shape_path(self, coef_shape, intercept_shape, dtype):
         """Set how ``coef_path`` and ``intercept_path`` show a theta."""
         self._shapes = coef_shape, intercept_shape, str(dtype)
+        if self._steps is not None:
+            self._steps.shape_path(coef_shape, intercept_shape, dtype)
+
+    def begin_steps(self):
+        """The record of the single steps, which begins or goes on."""
+        if self._steps is None:
+            self._steps = History()
+            self._steps._began = self._began
+        return self._steps
+
+    @property
+    def steps(self):
+        """The record of every single step."""
+        if self._steps is None:
+            raise AttributeError(
+                "The fit has kept no single steps; set store_path='step' and a batch_size before."
+            )
+        return self._steps
 
     def mark_returned(self, iteration):
         """Set which iterate the fit has returned; a later row takes the mark away."""
@@ -200,18 +225,26 @@ class History(dict):
         other = History()
         vars(other).update(vars(self))
         other._rows = copy.copy(self._rows)
-        other._path = copy.copy(self._path)
+        other._path, other._steps = copy.copy(self._path), copy.copy(self._steps)
         return other
 
     def truncate(self, n_rows):
         """Forget all but the first rows."""
         self._rows.truncate(n_rows)
+        if self._steps is not None:
+            last = self._rows.view["step"][-1] if len(self) else -1
+            n_steps = np.searchsorted(self._steps._rows.view["step"], last, side="right")
+            self._steps.truncate(int(n_steps))
         if self._path is not None:
             self._path.truncate(n_rows)
 
     def keep_last(self, n_rows):
         """Forget all but the last rows."""
         self._rows.keep_last(n_rows)
+        if self._steps is not None and len(self):
+            steps = self._steps._rows.view["step"]
+            first = np.searchsorted(steps, self._rows.view["step"][0])
+            self._steps.keep_last(len(steps) - int(first))
         if self._path is not None:
             self._path.keep_last(n_rows)
 
@@ -219,6 +252,8 @@ class History(dict):
         """Continue ``seconds`` from the last row, as if no time had passed since."""
         if len(self):
             self._began = time.perf_counter() - self._rows.view["seconds"][-1]
+        if self._steps is not None:
+            self._steps._began = self._began
 
     def last_row(self):
         """The last row as a dict of numbers, at a cost that does not depend on the others."""
@@ -252,13 +287,7 @@ class History(dict):
     def __eq__(self, other):
         if not isinstance(other, History):
             return False
-        mine, others = self.packed(), other.packed()
-        return mine.keys() == others.keys() and all(
-            np.array_equal(part, others[key], equal_nan=True)
-            if isinstance(part, np.ndarray)
-            else part == others[key]
-            for key, part in mine.items()
-        )
+        return _same(self.packed(), other.packed())
 
     def __ne__(self, other):  # a dict has one of its own
         return not self == other
@@ -300,6 +329,8 @@ class History(dict):
         packed = {"rows": rows}
         if self._path is not None:
             packed |= {"path": self._path.view.copy(), "shapes": self._shapes}
+        if self._steps is not None:
+            packed["steps"] = self._steps.packed()
         if self.returned != len(self) - 1:
             packed["returned"] = self.returned
         return packed
@@ -318,6 +349,8 @@ class History(dict):
             if packed["shapes"] is not None:
                 coef_shape, intercept_shape, dtype = packed["shapes"]
                 history._shapes = tuple(coef_shape), tuple(intercept_shape), dtype
+        if "steps" in packed:
+            history._steps = cls.unpacked(packed["steps"])
         if "returned" in packed:
             history._mark = len(rows), packed["returned"] - len(rows)
         history.resume_clock()
@@ -355,3 +388,12 @@ class History(dict):
             f"<table><caption>{len(self)} rows</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>"
         )
+
+
+def _same(one, other):
+    """Whether two packed records, or parts of them, hold the same."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other, equal_nan=True)
+    return one == other

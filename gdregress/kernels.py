@@ -185,6 +185,18 @@ class BatchGradient:
         return _dot(A.T, residual)[:, None]
 
 
+class BatchValue:
+    """``sum_i s_i loss(y_i, z_i)`` of one model, over the rows ``[X 1]`` of a mini-batch."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def __call__(self, block, theta):
+        A, y, sample_weight = block
+        z = _dot(A, theta[:, 0])[:, None]
+        return float(_weigh(self.loss.value(y, z), sample_weight).sum())
+
+
 def _on_original_scale(theta, frame):
     """theta of the frame for rows that are shifted but not scaled."""
     if not frame.is_scaled:

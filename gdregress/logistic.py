@@ -71,8 +71,10 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         Patience of ``criterion="loss"`` and of early stopping.
     warm_start : bool, default=False
         Continue the descent of the previous fit; ``"newton"`` starts from its solution.
-    store_path : bool, default=False
-        Keep theta of every iteration in ``history_.coef_path`` and ``history_.intercept_path``.
+    store_path : bool or "step", default=False
+        Keep theta of every iteration in ``history_.coef_path`` and ``history_.intercept_path``;
+        with ``"step"`` also every single step of mini-batches, its batch's loss and theta, in
+        ``history_.steps``.
     random_state : int, RandomState or None, default=None
         Order of the mini-batches and choice of the held-out rows.
     class_weight : dict, "balanced" or None, default=None

@@ -41,6 +41,7 @@ from .columns import ColumnStatistics
 from .frame import Frame
 from .kernels import (
     BatchGradient,
+    BatchValue,
     ColumnMoments,
     ColumnRange,
     ColumnSquares,
@@ -105,7 +106,7 @@ class BlockObjective:
         self.frame = Frame.identity(blocks.n_features) if frame is None else frame
         self._value = LossValue(loss, self.frame)
         self._gradient = LossGradient(loss, self.frame)
-        self._batch_gradient = BatchGradient(loss)
+        self._batch_gradient, self._batch_value = BatchGradient(loss), BatchValue(loss)
         self._hessian_product = HessianProduct(loss, self.frame)
         self._linear_predictor = LinearPredictor(self.frame)
 
@@ -177,6 +178,11 @@ class BlockObjective:
         if self.penalty.l2:
             gradient += self._ridge * theta
         return gradient
+
+    def batch_value(self, block, theta):
+        """The loss whose gradient :meth:`batch_gradient` is, penalty included."""
+        mean = self._batch_value(block, theta) * self._rows_per_weight / block.X.shape[0]
+        return mean + float(self.penalty.value(theta)[0])
 
     @cached_property
     def _rows_per_weight(self):

@@ -76,6 +76,16 @@ def _flag(estimator, name):
     return bool(value)
 
 
+def _store_path(estimator):
+    value = estimator.store_path
+    if isinstance(value, str) and value == "step":
+        return value
+    if not isinstance(value, (bool, np.bool_)):
+        kind = ValueError if isinstance(value, str) else TypeError
+        _fail(kind, estimator, "store_path", value, "True, False or 'step'")
+    return bool(value)
+
+
 def _listed(words):
     return ", ".join(repr(word) for word in words)
 
@@ -140,7 +150,7 @@ def _settings(estimator, learning_rate):
         early_stopping=_flag(estimator, "early_stopping"),
         batch_size=batch_size,
         line_search=learning_rate == "line_search",
-        store_path=_flag(estimator, "store_path"),
+        store_path=_store_path(estimator),
     )
 
 

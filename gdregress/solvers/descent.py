@@ -42,7 +42,7 @@ class DescentSettings:
     early_stopping: bool = False
     batch_size: int | None = None
     line_search: bool = False
-    store_path: bool = False
+    store_path: bool | str = False  # "step": of every step of an epoch, too
 
 
 @dataclass
@@ -161,7 +161,7 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
                 if settings.batch_size is None:
                     _full_step(objective, rule, settings, state, ahead)
                 else:
-                    _epoch(objective, rule, settings, state)
+                    _epoch(objective, rule, settings, state, history)
                 state.iteration += 1
                 # 2. Where that led.
                 gradient, ahead = _evaluate(objective, state, settings)
@@ -212,8 +212,9 @@ def _full_step(objective, rule, settings, state, gradient):
     _advance(rule, state, theta, rule_state)
 
 
-def _epoch(objective, rule, settings, state):
+def _epoch(objective, rule, settings, state, history):
     blocks, learning_rate, schedule = objective.blocks, settings.learning_rate, settings.schedule
+    steps = _record_of_steps(history, state) if settings.store_path == "step" else None
     n_steps = -(-blocks.n_samples // settings.batch_size)
     for number, block in enumerate(blocks.batches(state.generator, settings.batch_size)):
         t = state.iteration + number / n_steps
@@ -221,7 +222,34 @@ def _epoch(objective, rule, settings, state):
         gradient = objective.batch_gradient(block, state.point)
         direction, rule_state = rule.update(gradient, state.rule_state)
         theta = objective.proximal(state.point - state.rate * direction, state.rate)
+        before, loss = state.reported, 0.0
+        if steps is not None:
+            loss = objective.batch_value(block, state.point)
         _advance(rule, state, theta, rule_state)
+        if steps is not None:
+            _record_step(steps, state, loss, gradient, before)
+
+
+def _record_of_steps(history, state):
+    """The record of the single steps; row 0 is where they begin."""
+    steps = history.begin_steps()
+    if not len(steps):
+        steps.record(state.iteration, state.step, state.last_loss)
+        steps.record_path(state.reported)
+    return steps
+
+
+def _record_step(steps, state, loss, gradient, before):
+    """One row: the loss and the gradient of the batch, where they were taken, and the new theta."""
+    steps.record(
+        state.iteration + 1,
+        state.step,
+        loss,
+        gradient_norm=_norm(gradient),
+        update_norm=_norm(state.reported - before),
+        learning_rate=state.rate,
+    )
+    steps.record_path(state.reported)
 
 
 def _advance(rule, state, theta, rule_state):
