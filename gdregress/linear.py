@@ -207,6 +207,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         descent a call is one epoch over the rows given, or one step where ``batch_size=None``;
         ``loss_`` and the new row of ``history_`` are those of the rows given, and
         ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``history_`` keeps the last 10,000 calls; ``n_iter_`` counts them all.
         ``max_iter`` and ``tol`` have no effect.
 
         Parameters

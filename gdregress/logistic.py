@@ -214,6 +214,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         One epoch over the rows given, or one step where ``batch_size=None``. ``loss_`` and the new
         row of ``history_`` are those of the rows given. ``solver="auto"`` is ``"gd"`` here, and
         ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``history_`` keeps the last 10,000 calls; ``n_iter_`` counts them all.
         ``max_iter`` and ``tol`` have no effect.
 
         Parameters
