@@ -181,7 +181,9 @@ def test_full_batches_follow_the_loop_of_the_paper(rule, name):
 def test_mini_batches_follow_the_loop_of_the_paper(rule, name, make, weighted):
     case, row = descent_case(name), RULES[rule]
     weight = np.random.default_rng(0).uniform(0.5, 2, len(case.X)) if weighted else None
-    batches = Batches(case, 0.01, orders_of(7, len(case.X), 3), 33, weight)
+    # Not a multiple of three: batches in which the classes of iris balance have gradients of 0 but
+    # for rounding, and adaptive rules divide these by their own size.
+    batches = Batches(case, 0.01, orders_of(7, len(case.X), 3), 35, weight)
     loop, params = row.stochastic or (row.loop, row.params)
     theta = np.zeros((case.X.shape[1] + 1, case.Y.shape[1]))
     steps = loop(theta, batches, 0.02, **params)
@@ -192,7 +194,7 @@ def test_mini_batches_follow_the_loop_of_the_paper(rule, name, make, weighted):
         solver=row.solver,
         learning_rate=0.02,
         alpha=0.01,
-        batch_size=33,
+        batch_size=35,
         max_iter=3,
         tol=0,
         random_state=7,
