@@ -280,7 +280,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
     def _set_history(self, history):
         """The record, with the path in the shapes of ``coef_`` and ``intercept_``."""
         self.history_ = history
-        history.shape_path(self.coef_.shape, np.shape(self.intercept_), self._dtype)
+        history.shape_path(self.coef_.shape, np.shape(self.intercept_), self.coef_.dtype)
 
     @property
     def loss_curve_(self):
@@ -299,16 +299,21 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
     def _linear_predictor(self, X):
         check_is_fitted(self, "coef_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        coef = self.coef_.reshape(-1, self.n_features_in_)
-        with np.errstate(all="ignore"):
-            product = X @ coef.T
-            z = (product.toarray() if sparse.issparse(product) else product) + self.intercept_
+        z = self._product(X)
+        if z.dtype == np.float32 and not np.isfinite(z).all():
+            z = self._product(X.astype(np.float64))  # terms may overflow where their sum does not
         if not np.isfinite(z).all():
             raise ValueError(
                 f"The predictions of {type(self).__name__} overflow {z.dtype}; X has values far "
                 f"outside those it was fitted on, the largest of size {abs(X).max():.3g}."
             )
         return z
+
+    def _product(self, X):
+        coef = self.coef_.reshape(-1, self.n_features_in_)
+        with np.errstate(all="ignore"):
+            product = X @ coef.T
+            return (product.toarray() if sparse.issparse(product) else product) + self.intercept_
 
     @contextmanager
     def _unchanged_on_error(self):

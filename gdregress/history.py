@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from .precision import held_in
+
 __all__ = ["COLUMNS", "History", "StopReason"]
 
 COLUMNS = (
@@ -306,13 +308,15 @@ class History(dict):
     def coef_path(self):
         """Coefficients at every row."""
         theta, (shape, _, dtype) = self._thetas()
-        return theta[:, :-1].swapaxes(1, 2).astype(dtype).reshape(len(theta), *shape)
+        (path,) = held_in(dtype, theta[:, :-1].swapaxes(1, 2))
+        return path.reshape(len(theta), *shape)
 
     @property
     def intercept_path(self):
         """Intercepts at every row."""
         theta, (_, shape, dtype) = self._thetas()
-        return theta[:, -1].astype(dtype).reshape(len(theta), *shape)
+        (path,) = held_in(dtype, theta[:, -1])
+        return path.reshape(len(theta), *shape)
 
     def _thetas(self):
         """The path as (n_rows, n_features + 1, n_outputs), and the shapes to show it in."""

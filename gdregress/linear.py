@@ -12,6 +12,7 @@ from .advice import advise_dependent_columns, advise_unsolved
 from .checks import check_targets
 from .history import History, StopReason
 from .losses import SquaredLoss
+from .precision import held_in, is_held_in
 from .solvers.exact import solve_least_squares
 from .streams import LeastSquaresStream
 
@@ -174,7 +175,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
 
     def _encode(self, y, sample_weight):
         self._y_ndim = y.ndim
-        return np.asarray(y, dtype=np.float64).reshape(len(y), -1), sample_weight
+        target = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if self._dtype == "float32" and not is_held_in(np.float32, np.abs(target).max(axis=0)):
+            self._dtype = "float64"  # float32 would not hold the predictions
+        return target, sample_weight
 
     def _encode_validation(self, y_val, sample_weight_val):
         y_val = check_targets(self, y_val, "y_val")
@@ -297,8 +301,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             advise_dependent_columns(self, f"those {which} were taken")
 
     def _shaped(self, theta):
-        coef = theta[:-1, 0].T.astype(self._dtype)
-        intercept = theta[-1, 0].astype(self._dtype)
+        coef, intercept = held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
         if self._y_ndim == 1:
             coef, intercept = coef[0], intercept[0]
         return coef, intercept

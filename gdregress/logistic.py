@@ -13,6 +13,7 @@ from .advice import advise_newton_unfinished, advise_separable
 from .checks import check_labels, encode_labels
 from .history import StopReason
 from .losses import LogLoss, SoftmaxLoss
+from .precision import held_in
 from .solvers.newton import newton
 from .synonyms import explaining_names
 
@@ -367,7 +368,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         return True
 
     def _shaped(self, theta):
-        return theta[:-1, 0].T.astype(self._dtype), theta[-1, 0].astype(self._dtype)
+        return held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
 
     def decision_function(self, X):
         """The linear predictor ``z = X W + b``.

@@ -16,6 +16,7 @@ ORDER = [
     "losses",
     "penalty",
     "threads",
+    "precision",
     "frame",
     "columns",
     "kernels",
