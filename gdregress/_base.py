@@ -123,7 +123,8 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         Raises
         ------
         ValueError, TypeError
-            For bad data or a parameter out of range; a fitted estimator is left as it was.
+            For bad data, a parameter out of range, or coefficients beyond the range of float64; a
+            fitted estimator is left as it was.
         """
         has_start = coef_init is not None or intercept_init is not None
         interruption = None

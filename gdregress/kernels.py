@@ -318,8 +318,7 @@ class LinearPredictor:
         self.frame = frame
 
     def __call__(self, block, theta):
-        X = self.frame.shifted(block.X)
-        return [linear_predictor(X, _on_original_scale(theta, self.frame))]
+        return [linear_predictor(self.frame.rows(block.X), theta)]
 
     @staticmethod
     def combine(total, part):
@@ -333,7 +332,7 @@ class PulledBack(_Sum):
         self.frame = frame
 
     def __call__(self, block):
-        return _pulled_back(self.frame.shifted(block.X), block.y, None, self.frame)
+        return transpose_product(self.frame.rows(block.X), block.y)
 
 
 class HessianProduct(_Sum):
@@ -414,7 +413,7 @@ def _pulled_back(X, rows, sample_weight, frame):
     """``[X~ 1]^T diag(s) rows`` for X shifted but not scaled."""
     product = transpose_product(X, _weigh(rows, sample_weight))
     if frame.is_scaled:
-        product[:-1] /= frame.scale.reshape(-1, *(1,) * (product.ndim - 1))
+        product[:-1] /= frame.scale[:, None, None]
     return product
 
 

@@ -5,11 +5,12 @@ import math
 import numpy as np
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
 from .advice import advise_dependent_columns, advise_unsolved
-from .checks import check_targets
+from .checks import check_targets, normalised_weights
 from .history import History, StopReason
 from .losses import SquaredLoss
 from .precision import held_in, is_held_in
@@ -89,6 +90,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        float32 where X is float32, as predictions are; float64 else, and where float32 cannot
+        hold the coefficients or y.
     intercept_ : float or ndarray of shape (n_targets,)
     n_iter_ : int
         Iterations made; 1 for an exact fit.
@@ -319,6 +322,38 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         """
         z = self._linear_predictor(X)
         return z[:, 0] if self.coef_.ndim == 1 else z
+
+    def score(self, X, y, sample_weight=None):
+        """The coefficient of determination ``R^2 = 1 - sum s (y - yhat)^2 / sum s (y - ybar)^2``.
+
+        Several targets count alike. Targets come to ordinary units first: R^2 knows none, and
+        the squares of 1e-200 are zero.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            At most 1; minus infinity where the predictions are that far off.
+        """
+        predicted = self.predict(X)
+        values = np.asarray(y)
+        if values.dtype.kind == "f" and values.size:
+            unit = np.abs(values).max(axis=0)
+            if not ((unit == 0.0) | ((unit > 1e-100) & (unit < 1e100))).all():
+                unit = np.ldexp(
+                    1.0, np.frexp(np.where(np.isfinite(unit) & (unit > 0), unit, 1.0))[1]
+                )
+                with np.errstate(over="ignore"):
+                    y, predicted = values / unit, np.clip(predicted / unit, -1e300, 1e300)
+        if sample_weight is not None:
+            sample_weight = normalised_weights(np.asarray(sample_weight, dtype=np.float64))
+        with np.errstate(over="ignore"):
+            return r2_score(y, predicted, sample_weight=sample_weight)
 
 
 def _norm(theta):

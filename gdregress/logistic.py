@@ -87,6 +87,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        float32 where X is float32, as predictions are; float64 else, and where float32 cannot
+        hold the coefficients.
     intercept_ : ndarray of shape (1,) or (n_classes,)
     n_iter_ : int
         Iterations made.

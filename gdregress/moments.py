@@ -112,6 +112,16 @@ class CentredMoments:
         loss = 0.5 * float(np.sum(self.square / self.total_weight + mean_y**2))
         return loss, self.frame.gradient_outside(gradient)
 
+    @property
+    def spread(self):
+        """Root mean square of the centred columns of the frame, (n_features,)."""
+        return np.sqrt(self.gram.diagonal() / self.total_weight)
+
+    @property
+    def y_size(self):
+        """Root mean square of the targets, (n_outputs,)."""
+        return np.hypot(np.sqrt(self.square / self.total_weight), self.mean_y + self.y_shift)
+
     def theta(self, coef):
         """theta of the frame from its coefficients: the residuals have mean zero."""
         intercept = self.mean_y + self.y_shift - self.mean_x @ coef
@@ -191,7 +201,13 @@ class CentredFactor:
         return cls(frame, y_shift, total_weight, mean_x, mean_y, root, q, rest)
 
     at_zero = CentredMoments.at_zero
+    y_size = CentredMoments.y_size
     theta = CentredMoments.theta
+
+    @property
+    def spread(self):
+        """Root mean square of the centred columns of the frame, (n_features,)."""
+        return np.linalg.norm(self.root, axis=0) / np.sqrt(self.total_weight)
 
     @property
     def cross(self):

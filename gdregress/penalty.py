@@ -44,8 +44,9 @@ class ElasticNet:
         """The penalty of each model, shape (n_models,)."""
         value = self.l1_value(theta)
         if self.l2:
-            coef = self._coef(theta)
-            value += 0.5 * self.l2 * np.einsum("jmk,jmk->m", coef, coef)
+            # alpha w^2, where w^2 alone might underflow or overflow
+            root = np.sqrt(self.l2) * self._coef(theta)
+            value += 0.5 * np.einsum("jmk,jmk->m", root, root)
         return value
 
     def l1_value(self, theta):

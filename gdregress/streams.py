@@ -9,7 +9,7 @@ from .frame import Frame
 from .kernels import RFactor
 from .moments import CentredFactor, QuadraticObjective
 from .objective import BlockObjective
-from .solvers.solution import ExactSolution
+from .solvers.solution import ExactSolution, extreme_units, noticeable
 from .solvers.triangle import triangle_solve
 
 __all__ = ["LeastSquaresStream"]
@@ -31,6 +31,8 @@ class LeastSquaresStream:
     frame: Frame
     y_shift: np.ndarray
     fit_intercept: bool
+    y_unit: np.ndarray | None = None  # powers of two, where y or the weights are extreme
+    weight_unit: float = 1.0
     triangle: np.ndarray | None = None
     total_weight: float = 0.0
     n_samples: int = 0
@@ -48,20 +50,37 @@ class LeastSquaresStream:
             objective.shape[1],
             fit_intercept=objective.fit_intercept,
         )
-        y_shift = sample.y.mean(axis=0) * objective.fit_intercept
-        return cls(dense.sampled_frame(), y_shift, objective.fit_intercept)
+        y_unit = extreme_units(blocks.y)
+        y = sample.y if y_unit is None else sample.y / y_unit
+        y_shift = y.mean(axis=0) * objective.fit_intercept
+        weight = np.ones(1) if blocks.sample_weight is None else blocks.sample_weight
+        unit = extreme_units(weight[:, None])
+        weight_unit = 1.0 if unit is None else float(unit[0])
+        return cls(dense.sampled_frame(), y_shift, objective.fit_intercept, y_unit, weight_unit)
 
     def update(self, objective):
         """The stream after the rows of `objective`; this one stays as it is."""
         kernel = RFactor(self.frame, self.y_shift, self.fit_intercept)
-        triangle = objective.blocks.reduce(kernel)
+        blocks = self._in_units(objective.blocks)
+        triangle = blocks.reduce(kernel)
         if self.triangle is not None:
             triangle = kernel.combine(self.triangle, triangle)
-        total_weight = self.total_weight + objective.total_weight
+        total_weight = self.total_weight + blocks.total_weight
         if not (np.all(np.isfinite(triangle)) and np.isfinite(total_weight)):
             raise FloatingPointError("X, y or their weights overflow float64; rescale them.")
-        n_samples = self.n_samples + objective.blocks.n_samples
+        n_samples = self.n_samples + blocks.n_samples
         return replace(self, triangle=triangle, total_weight=total_weight, n_samples=n_samples)
+
+    def _in_units(self, blocks):
+        """The same rows with y and the weights of ordinary size."""
+        if self.y_unit is None and self.weight_unit == 1.0:
+            return blocks
+        y = blocks.y if self.y_unit is None else blocks.y / self.y_unit
+        weight = blocks.sample_weight
+        if weight is None and self.weight_unit != 1.0:
+            weight = np.ones(blocks.n_samples)
+        weight = None if weight is None else weight / self.weight_unit
+        return RowBlocks(blocks.X, y, weight, blocks.workers)
 
     def solve(self, penalty):
         """The minimum of the penalised loss over all rows seen."""
@@ -78,8 +97,9 @@ class LeastSquaresStream:
         )
         theta = factor.theta(coef)
         loss, gradient = objective.value_and_gradient(theta)
-        return ExactSolution(
+        found = ExactSolution(
             theta=frame.leave(theta),
+            noticeable=noticeable(coef, factor.spread, factor.y_size),
             solver="lstsq",
             rank=rank,
             condition=condition,
@@ -88,6 +108,22 @@ class LeastSquaresStream:
             gradient=frame.gradient_outside(gradient),
             dependent=dependent,
         )
+        if self.y_unit is None:
+            return found.checked()
+        return found.times(self.y_unit, self._losses(inside, penalty.in_frame(frame), theta))
+
+    def _losses(self, factor, penalty, theta):
+        """The losses at zero and at theta in the units of y; `factor` and theta know no units."""
+        unit = self.y_unit
+        factor = replace(
+            factor,
+            y_shift=factor.y_shift * unit,
+            mean_y=factor.mean_y * unit,
+            q=factor.q * unit,
+            rest=factor.rest * unit * unit,
+        )
+        objective = QuadraticObjective(factor, penalty, fit_intercept=self.fit_intercept)
+        return [float(objective.value(at * unit)[0]) for at in (0.0 * theta, theta)]
 
     def _scaled_factor(self):
         """The factor with columns of ordinary size: powers of two, which round nothing."""

@@ -13,8 +13,8 @@ from ..moments import CentredFactor, CentredMoments
 from .cholesky import ScaledCholesky
 from .lsmr import solve_by_lsmr
 from .row_space import solve_in_row_space
-from .solution import ExactSolution
-from .triangle import rank_threshold, triangle_solve
+from .solution import ExactSolution, extreme_units, noticeable
+from .triangle import is_negligible, rank_threshold, triangle_solve
 
 __all__ = ["rank_and_condition", "solve_least_squares"]
 
@@ -36,6 +36,20 @@ _MAX_WORK, _DENSE_SPEED = 2e10, 10
 
 def solve_least_squares(objective, solver):
     """Minimise a quadratic block objective exactly; `solver` is as in ``LinearRegression``."""
+    blocks = objective.blocks
+    unit = extreme_units(blocks.y)
+    if unit is None:
+        return _solve(objective, solver).checked()
+    found = _solve(objective.with_y(objective.blocks.y / unit), solver)
+    if (unit == unit[0]).all():
+        losses = [float(unit[0] * loss * unit[0]) for loss in (found.start[0], found.loss)]
+    else:
+        theta = found.theta * unit
+        losses = [float(objective.value(at)[0]) for at in (np.zeros_like(theta), theta)]
+    return found.times(unit, losses)
+
+
+def _solve(objective, solver):
     blocks = objective.blocks
     if blocks.is_sparse and blocks.n_features > _MAX_SPARSE_COLUMNS:
         return _many_sparse_columns(objective)
@@ -292,10 +306,11 @@ def _wide(objective):
         np.zeros(rows.y.shape[1]),
     )
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * total_weight
-    if np.any(ridge):
-        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
+    if is_negligible(ridge, np.linalg.norm(centred, axis=0), full=False):
+        none = np.zeros_like(ridge)
+        coef, rank, condition, _ = triangle_solve(centred, target, none, frame.scale, len(X))
     else:
-        coef, rank, condition, _ = triangle_solve(centred, target, ridge, frame.scale, len(X))
+        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
     theta = factor.theta(coef)
     loss, gradient = framed.value_and_gradient(theta)
     return _solution(
@@ -316,8 +331,11 @@ def _wide_ridge(centred, target, root_ridge):
     rank = int(np.sum(singular > rank_threshold(*centred.shape) * singular[0]))
     condition = float(singular[0] / singular[-1]) if rank == centred.shape[1] else np.inf
     u, sigma, vt = linalg.svd(centred / root_ridge, full_matrices=False, check_finite=False)
-    # sigma / (sigma^2 + 1), without squaring a large sigma
-    shrunk = 1.0 / (sigma + np.divide(1.0, sigma, out=np.full_like(sigma, np.inf), where=sigma > 0))
+    # sigma / (sigma^2 + 1), without squaring a large sigma; the rounding of a zero is none.
+    kept = sigma > rank_threshold(*centred.shape) * sigma[0]
+    shrunk = np.where(
+        kept, 1.0 / (sigma + np.divide(1.0, sigma, where=kept, out=np.ones_like(sigma))), 0.0
+    )
     return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
 
 
@@ -325,6 +343,7 @@ def _solution(statistics, *, theta, gradient, **found):
     frame = statistics.frame
     return ExactSolution(
         theta=frame.leave(theta),
+        noticeable=noticeable(theta[:-1, 0], statistics.spread, statistics.y_size),
         gradient=frame.gradient_outside(gradient),
         start=statistics.at_zero(),
         **found,

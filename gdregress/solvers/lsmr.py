@@ -11,7 +11,8 @@ LSMR minimises ``|A diag(1/u) v - y|`` over v = u w: the columns, penalty includ
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from .solution import ExactSolution
+from .solution import ExactSolution, noticeable
+from .triangle import is_negligible
 
 __all__ = ["CentredDesign", "solve_by_lsmr"]
 
@@ -98,6 +99,7 @@ class CentredDesign:
         outside = framed.frame.gradient_outside
         return ExactSolution(
             theta=framed.frame.leave(theta),
+            noticeable=noticeable(coef, self.spread, np.abs(self.targets).max(axis=0)),
             solver="lstsq",
             start=(float(start_loss[0]), outside(start_gradient)),
             loss=float(loss[0]),
@@ -122,8 +124,11 @@ def solve_by_lsmr(objective, work):
     max_steps = min(20 * n_features, max(_MIN_STEPS, int(work / per_step / n_outputs)))
 
     curvature = design.framed.penalty.curvature((n_features + 1, 1))[:-1, 0]
-    ridge = np.sqrt(design.total_weight * curvature) if np.any(curvature) else None
-    length = np.hypot(np.sqrt(design.total_weight) * design.spread, 0.0 if ridge is None else ridge)
+    length = np.sqrt(design.total_weight) * design.spread
+    ridge = None
+    if not is_negligible(design.total_weight * curvature, length, full=False):
+        ridge = np.sqrt(design.total_weight * curvature)
+        length = np.hypot(length, ridge)
     # The others are constant columns, whose coefficients are zero.
     unit = np.where(design.spread > 0.0, length, np.inf)
     coef, converged = np.zeros((n_features, n_outputs)), True

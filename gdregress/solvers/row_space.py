@@ -36,12 +36,11 @@ def solve_in_row_space(objective):
         return None
     design = CentredDesign(objective)
     scale = design.framed.frame.scale
-    largest = scale.max(initial=1.0)  # a power of two, for squares in ordinary sizes
+    largest = scale.max()  # a power of two, for squares in ordinary sizes
     scale = np.where(design.spread > 0.0, scale / largest, 0.0)  # constant columns count nothing
     ridge = design.total_weight * objective.penalty.l2 / largest**2
-    gram = _gram(design, scale)
-    independent = _independent(gram, design.root_weight, objective.fit_intercept)
-    factor = independent
+    gram = _regular(_gram(design, scale), design.root_weight, objective.fit_intercept)
+    independent = factor = _cholesky(gram)
     if ridge:
         gram.flat[:: len(gram) + 1] += ridge
         factor = _cholesky(gram)
@@ -105,18 +104,18 @@ def _gram(design, scale):
     return gram
 
 
-def _independent(gram, root_weight, fit_intercept):
-    """A factor of the Gram matrix where the rows are independent, but for their mean; else None.
+def _regular(gram, root_weight, fit_intercept):
+    """The Gram matrix, regular where the rows are independent but for their mean.
 
     Rows without weight are no rows: they get a diagonal. Centred rows have the null vector sqrt(s),
     to which all targets are orthogonal: lifting it changes no solution.
     """
-    size = gram.trace() / max(1, np.count_nonzero(root_weight))
-    gram.flat[:: len(gram) + 1] += np.where(root_weight == 0.0, size or 1.0, 0.0)
+    size = gram.trace() / max(1, np.count_nonzero(root_weight)) or 1.0
+    gram.flat[:: len(gram) + 1] += np.where(root_weight == 0.0, size, 0.0)
     if fit_intercept:
         null = root_weight / np.linalg.norm(root_weight)
-        gram = gram + size * np.outer(null, null)
-    return _cholesky(gram)
+        gram += size * np.outer(null, null)
+    return gram
 
 
 def _cholesky(matrix):

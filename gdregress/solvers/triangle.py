@@ -4,7 +4,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-__all__ = ["rank_threshold", "triangle_solve"]
+__all__ = ["is_negligible", "rank_threshold", "triangle_solve"]
 
 _EPS = np.finfo(np.float64).eps
 # From so many columns on a few solutions with the triangle are cheaper than all singular values.
@@ -14,6 +14,15 @@ _WORTH_LANCZOS = 400
 def rank_threshold(n_samples, n_features):
     """Singular values of unit columns below this share of the largest are zero."""
     return max(n_samples, n_features) * _EPS
+
+
+def is_negligible(ridge, unit, *, full=True):
+    """Whether a ridge says nothing beside columns of these lengths: the minimum norm is meant then.
+
+    ``sqrt(ridge) / unit`` is to move no singular value above the threshold of the rank; where the
+    rank is not full, rounding would drown it.
+    """
+    return bool((np.sqrt(ridge) <= (0.01 if full else 10.0) * _EPS * unit).all())
 
 
 def triangle_solve(root, q, ridge, scale, n_samples):
@@ -30,7 +39,7 @@ def triangle_solve(root, q, ridge, scale, n_samples):
     regular = unit > 0.0
     unit = np.where(regular, unit, 1.0)
     threshold = rank_threshold(n_samples, n_features)
-    if not np.any(ridge) and n_features >= _WORTH_LANCZOS and regular.all():
+    if is_negligible(ridge, unit) and n_features >= _WORTH_LANCZOS and regular.all():
         condition = _condition_of_regular(root / unit, threshold)
         if condition is not None:
             solution = linalg.solve_triangular(root / unit, q, check_finite=False)
@@ -44,7 +53,7 @@ def triangle_solve(root, q, ridge, scale, n_samples):
     if not full and n_samples > n_features:
         _, pivots = linalg.qr(root / unit, mode="r", pivoting=True, check_finite=False)
         dependent = np.sort(pivots[rank:])
-    if np.any(ridge):
+    if not is_negligible(ridge, unit, full=full):
         stacked = np.vstack([root / unit, np.diag(np.sqrt(ridge) / unit)])
         target = np.vstack([q, np.zeros((n_features, q.shape[1]))])
         orthogonal, triangle = linalg.qr(stacked, mode="economic", check_finite=False)
@@ -56,7 +65,9 @@ def triangle_solve(root, q, ridge, scale, n_samples):
             return solution / unit[:, None], rank, condition, dependent
         solution = vt.T @ ((u.T @ q) / sigma[:, None])
         return solution / unit[:, None], rank, condition, dependent
-    # Any solution, then its projection on the row space, both in ordinary sizes.
+    # Any solution, then its projection on the row space, both in ordinary sizes; a common factor
+    # of the units is no matter to the minimum norm.
+    scale = scale / scale.max()
     solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
     rows = (vt[kept] * unit * scale).T  # rows of the design in original units
     size = np.abs(rows).max(initial=0.0) or 1.0

@@ -1,0 +1,150 @@
+"""Exact least squares in extreme units: right, or said in words; never a bare NumPy warning."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.metrics import r2_score
+
+from gdregress import LinearRegression
+from gdregress.solvers import exact, row_space
+
+pytestmark = [
+    pytest.mark.filterwarnings("error::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:.*has rank"),
+]
+SHAPES = {"tall": (40, 4), "wide": (6, 9)}
+WAYS = ["dense", "triangle", "sparse", "LSMR", "rows", "stream"]
+UNITS = [1e-300, 1e-150, 1.0, 1e60, 1e150, 1e300]
+
+
+@pytest.fixture
+def fit(monkeypatch):
+    """Fits in one of the ways that exact least squares can go."""
+
+    def fit(way, model, X, y, weight=None):
+        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1 if way in ("LSMR", "rows") else 2000)
+        monkeypatch.setattr(row_space, "_MAX_ROWS", 4096 if way == "rows" else 0)
+        model.set_params(solver="lstsq" if way == "triangle" else "auto")
+        if way != "stream":
+            X = X if way in ("dense", "triangle") else sparse.csr_matrix(X)
+            return model.fit(X, y, weight)
+        for rows in (slice(None, len(X) // 2), slice(len(X) // 2, None)):
+            model.partial_fit(X[rows], y[rows], None if weight is None else weight[rows])
+        return model
+
+    return fit
+
+
+def plain(shape, n_targets, weighted, alpha_share, fit_intercept=True):
+    """A problem in ordinary units, and its coefficients, (n_targets, n_features)."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(SHAPES[shape]) + 0.5
+    y = X @ rng.standard_normal((X.shape[1], n_targets)) + rng.standard_normal((len(X), n_targets))
+    weight = rng.uniform(0.5, 2.0, len(X)) if weighted else np.ones(len(X))
+    means = [fit_intercept * np.average(a, axis=0, weights=weight) for a in (X, y)]
+    root = np.sqrt(weight)[:, None]
+    u, sigma, vt = np.linalg.svd((X - means[0]) * root, full_matrices=False)
+    kept = sigma > 1e-10 * sigma[0]
+    shrunk = sigma[kept] / (sigma[kept] ** 2 + alpha_share * weight.sum())
+    coef = (vt[kept].T @ (shrunk[:, None] * (u[:, kept].T @ ((y - means[1]) * root)))).T
+    return X, y, weight, coef, means[1] - coef @ means[0]
+
+
+def scaled(values, unit, per):
+    """``values * unit / per`` without leaving the range on the way."""
+    for _ in range(2):
+        values = values * unit**0.5 / per**0.5
+    return values
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("x_unit", UNITS)
+@pytest.mark.parametrize(
+    ("weight_unit", "ridge"), [(None, False), (None, True), (1e-300, True), (1e300, False)]
+)
+def test_right_or_said(fit, way, shape, x_unit, weight_unit, ridge):
+    """The penalty of 0.1 in the units of X where float64 has such a number."""
+    alpha_share = 0.1 if ridge and 1e-150 <= x_unit <= 1e150 else 0.0
+    X, y, weight, coef, intercept = plain(shape, 2, weight_unit is not None, alpha_share)
+    for y_unit in [*UNITS, 1e-200]:
+        model = LinearRegression(alpha=alpha_share and alpha_share * x_unit**2)
+        s = None if weight_unit is None else weight * weight_unit
+        size = np.log10(y_unit) - np.log10(x_unit)
+        try:
+            found = fit(way, model, X * x_unit, y * y_unit, s)
+            predicted = found.predict(X * x_unit)
+            score = found.score(X * x_unit, y * y_unit, s)
+        except ValueError as error:
+            words = str(error)
+            assert (
+                ("the coefficients underflow" in words and size < -300)
+                or ("the coefficients overflow" in words and size > 300)
+                or ("squares of y overflow" in words and y_unit >= 1e150)
+            )
+            continue
+        assert abs(size) < 310
+        assert y_unit <= 1e150
+        assert_allclose(
+            scaled(found.coef_, x_unit, y_unit), coef, rtol=0, atol=1e-9 * abs(coef).max()
+        )
+        assert_allclose(found.intercept_ / y_unit, intercept, rtol=1e-9)
+        fitted = X @ coef.T + intercept
+        assert_allclose(predicted / y_unit, fitted, rtol=0, atol=1e-9 * abs(fitted).max())
+        assert_allclose(score, r2_score(y, fitted, sample_weight=weight), atol=1e-9)
+        square = np.average(0.5 * np.sum((fitted - y) ** 2, axis=1), weights=weight)
+        square += 0.5 * alpha_share * np.sum(coef**2)
+        assert_allclose(found.loss_, square * y_unit * y_unit, rtol=1e-9, atol=1e-25 * y_unit**2)
+        assert np.isfinite(found.loss_curve_).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_targets_of_different_units(fit, way):
+    X, y, _, coef, intercept = plain("tall", 2, False, 0.0)
+    unit = np.array([1e-200, 1e100])
+    found = fit(way, LinearRegression(), X, y * unit)
+    assert_allclose(found.coef_ / unit[:, None], coef, rtol=1e-9)
+    assert_allclose(found.intercept_ / unit, intercept, rtol=1e-9)
+    fitted = X @ coef.T + intercept
+    assert_allclose(found.loss_, 0.5 * np.mean((fitted - y)[:, 1] ** 2) * 1e200, rtol=1e-9)
+    assert_allclose(found.score(X, y * unit), r2_score(y, fitted), rtol=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_coefficient_that_nobody_notices_may_underflow(fit, way):
+    """A column of 1e300 without a part in y: its coefficient is rounding, 1e-316."""
+    X, *_ = plain("tall", 1, False, 0.0)
+    found = fit(way, LinearRegression(), X * [1.0, 1.0, 1.0, 1e300], X[:, 0])
+    assert_allclose(found.coef_[:3], [1.0, 0.0, 0.0], atol=1e-12)
+    assert abs(found.coef_[3]) < 1e-310
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_estimator_stays_as_it_was(fit, way):
+    X, y, *_ = plain("tall", 1, False, 0.0)
+    model = fit(way, LinearRegression(), X, y[:, 0])
+    before = model.coef_.copy()
+    with pytest.raises(ValueError, match="LinearRegression: the coefficients underflow float64"):
+        if way == "stream":
+            LinearRegression().partial_fit(X * 1e300, y[:, 0] * 1e-100)
+        fit(way, model, X * 1e300, y[:, 0] * 1e-100)
+    assert_allclose(model.coef_, before, rtol=0)
+
+
+@pytest.mark.parametrize("y_unit", [1e-310, 1e-200, 1e-60, 1.0, 1e160, 1e300])
+def test_the_score_knows_no_units(y_unit):
+    X, y, weight, *_ = plain("tall", 2, True, 0.0)
+    model = LinearRegression().fit(X, y)
+    expected = r2_score(y, model.predict(X), sample_weight=weight)
+    small = LinearRegression()
+    small.__dict__.update(vars(model))
+    small.coef_, small.intercept_ = model.coef_ * y_unit, model.intercept_ * y_unit
+    assert_allclose(small.score(X, y * y_unit, weight * 1e300), expected, rtol=1e-9)
+
+
+def test_a_score_that_is_beyond_all_numbers():
+    X, y, *_ = plain("tall", 1, False, 0.0)
+    model = LinearRegression().fit(X, 1e150 * y[:, 0])
+    assert model.score(X, 1e-200 * y[:, 0]) == -np.inf
+    assert model.score(X, y[:, 0] * 1e-5) < -1e300
