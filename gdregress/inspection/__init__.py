@@ -12,6 +12,7 @@ from ._descent_path import DescentPath, DescentPathDisplay
 from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
+from ._prediction import PredictionInterval, prediction_interval
 from ._regression import RegressionDisplay
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "LossCurve",
     "LossCurveDisplay",
     "LossSurfaceDisplay",
+    "PredictionInterval",
     "RateTrial",
     "RegressionDisplay",
     "coefficient_table",
+    "prediction_interval",
 ]

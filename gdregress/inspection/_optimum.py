@@ -30,10 +30,11 @@ from ..blocks import RowBlocks
 from ..history import StopReason
 from ..kernels import Block, linear_predictor
 from ..objective import BlockObjective
+from ..penalty import ElasticNet
 from ._basis import Basis
 from ._problem import Problem
 
-__all__ = ["COV_TYPES", "Optimum", "optimum_of"]
+__all__ = ["COV_TYPES", "Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]
 
 COV_TYPES = ("nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster")
 _EPS = np.finfo(np.float64).eps
@@ -223,7 +224,7 @@ class _Meat:
         return total
 
 
-class _Residuals:
+class Residuals:
     """Of squares: ``sum_i s_i e_i^2`` of each target, ``[u 1]^T s e``, and ``[u 1]^T s [u 1]``.
 
     The last is the unit matrix times S only to the accuracy of the basis.
@@ -263,7 +264,7 @@ def optimum_of(problem: Problem, reference: int = 0) -> Optimum:
     """
     _check_design(problem)
     objective = problem.objective
-    basis = Basis.of(objective.in_frame(_frame(objective)))
+    basis = Basis.of(objective.in_frame(sure_frame(objective)))
     if basis.n_columns < objective.blocks.n_features:
         raise problem.fails(
             f"needs columns that do not depend on each other: X has rank {basis.n_columns} of "
@@ -271,7 +272,7 @@ def optimum_of(problem: Problem, reference: int = 0) -> Optimum:
             f"could be anything",
             "leave these columns out (one level of each group of dummies)",
         )
-    inside = _in_basis(objective, basis)
+    inside = in_basis(objective, basis, objective.penalty)
     theta = basis.enter(problem.theta)
     if objective.is_quadratic:
         return _least_squares(problem, inside, theta)
@@ -315,7 +316,7 @@ def _check_design(problem: Problem) -> None:
         )
 
 
-def _frame(objective: BlockObjective) -> Any:
+def sure_frame(objective: BlockObjective) -> Any:
     """A frame that is sure where one is needed at all."""
     frame = objective.sampled_frame()
     return (
@@ -323,20 +324,25 @@ def _frame(objective: BlockObjective) -> Any:
     )
 
 
-def _in_basis(objective: BlockObjective, basis: Basis) -> BlockObjective:
-    """The objective in a basis, which makes rows dense: of sparse X few at a time."""
+def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> BlockObjective:
+    """The objective in a basis, with a penalty of its coefficients there.
+
+    A basis makes rows dense: of sparse X few at a time.
+    """
     blocks = objective.blocks
     if blocks.is_sparse:
         blocks = RowBlocks(blocks.X, blocks.y, blocks.sample_weight, blocks.workers)
         blocks.block_rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
-    return BlockObjective(
+    inside = BlockObjective(
         blocks,
         objective.loss,
-        objective.penalty,
+        penalty,
         objective.shape[1],
         fit_intercept=objective.fit_intercept,
         frame=basis,
     )
+    inside.shape = (basis.n_columns + 1, objective.shape[1])
+    return inside
 
 
 def _dependent(problem: Problem, basis: Basis) -> str:
@@ -354,7 +360,7 @@ def listed(names: list[str], columns: np.ndarray, most: int = 6) -> str:
 
 
 def _least_squares(problem: Problem, inside: BlockObjective, theta: np.ndarray) -> Optimum:
-    squares, gradient, gram = inside.blocks.reduce(_Residuals(inside.frame), theta)
+    squares, gradient, gram = inside.blocks.reduce(Residuals(inside.frame), theta)
     n_terms = inside.frame.n_columns + int(inside.fit_intercept)
     root = linalg.cholesky(gram[:n_terms, :n_terms], lower=True)
     step = np.zeros((len(theta), 1, len(squares)))

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseRegression
-from ..blocks import RowBlocks
 from ..checks import check_sample_weight
 from ..objective import BlockObjective
-from ..penalty import ElasticNet
+from ..parameters import check_plan
 from ..threads import single_threaded_blas
 
-__all__ = ["Problem", "fitted_theta", "problem_of", "rows_for", "unwrapped"]
+__all__ = ["Problem", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,37 @@ def problem_of(
         For bad data, other features, or labels that it was not fitted on.
     """
     model, X, names = rows_for(estimator, X, caller)
+    with _objective_on(model, X, y, sample_weight, is_fitted=True) as objective:
+        yield Problem(model, objective, fitted_theta(model), names, caller)
+
+
+@contextmanager
+def unfitted_problem_of(
+    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, caller: str
+) -> Iterator[Problem]:
+    """The :class:`Problem` that ``fit`` would solve; its theta is zero."""
+    model = clone(estimator)
+    check_plan(model, model._exact_solvers)
+    with _objective_on(model, X, y, sample_weight, is_fitted=False) as objective:
+        names = getattr(model, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{j}" for j in range(model.n_features_in_)]
+        theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
+        yield Problem(model, objective, theta, [str(name) for name in names], caller)
+
+
+@contextmanager
+def _objective_on(
+    model: Any, X: Any, y: Any, sample_weight: Any, *, is_fitted: bool
+) -> Iterator[BlockObjective]:
     with single_threaded_blas() as workers:
-        X, y = model._validate_rows(X, y, reset=False)
+        X, y = model._validate_rows(X, y, reset=not is_fitted)
+        assert_all_finite(X, estimator_name=type(model).__name__, input_name="X")
         weight = check_sample_weight(model, sample_weight, X)
         with model._explaining_overflow(X):
-            target, weight = _target(model, y, weight)
-            objective = BlockObjective(
-                RowBlocks(X, target, weight, workers),
-                model._loss(),
-                ElasticNet(model.alpha, model.l1_ratio),
-                model._n_outputs(target),
-                fit_intercept=model.fit_intercept,
-            )
-            yield Problem(model, objective, fitted_theta(model), names, caller)
+            encode = _encoded_as_fitted if is_fitted else type(model)._encode
+            target, weight = encode(model, y, weight)
+            yield model._objective(X, target, weight, workers)
 
 
 def unwrapped(estimator: Any, caller: str) -> tuple[list[Any], Any]:
@@ -131,7 +149,7 @@ def _names_out(transformers: Any) -> Sequence[str] | None:
         return None
 
 
-def _target(model: Any, y: Any, weight: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def _encoded_as_fitted(model: Any, y: Any, weight: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """y as the loss takes it and the weights of the rows, the classes staying as they are."""
     if not is_classifier(model):
         target, weight = model._encode(y, weight)

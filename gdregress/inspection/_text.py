@@ -55,7 +55,7 @@ class TextTable:
             numbers = sum(widths[1:]) + gap * (len(widths) - 1)
             if widths[0] + numbers <= _WIDTH:
                 break
-        name = max(min(widths[0], _WIDTH - numbers), _LEAST_NAME)
+        name = min(widths[0], max(_WIDTH - numbers, _LEAST_NAME))
         lines = []
         for row in [self.header, *self.rows]:
             if len(row) == 1:
