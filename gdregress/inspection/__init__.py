@@ -9,6 +9,7 @@ from ._coefficient_path import CoefficientPathDisplay
 from ._coefficients import CoefficientTable, coefficient_table
 from ._curves import LossCurve
 from ._descent_path import DescentPath, DescentPathDisplay
+from ._functional import Objective, objective
 from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
@@ -24,9 +25,11 @@ __all__ = [
     "LossCurve",
     "LossCurveDisplay",
     "LossSurfaceDisplay",
+    "Objective",
     "PredictionInterval",
     "RateTrial",
     "RegressionDisplay",
     "coefficient_table",
+    "objective",
     "prediction_interval",
 ]
