@@ -7,6 +7,7 @@ matplotlib and pandas are imported when they are needed, not before.
 
 from ._coefficient_path import CoefficientPathDisplay
 from ._coefficients import CoefficientTable, coefficient_table
+from ._conditioning import Conditioning, Dependence, conditioning
 from ._curves import LossCurve
 from ._descent_path import DescentPath, DescentPathDisplay
 from ._functional import Objective, objective
@@ -19,6 +20,8 @@ from ._regression import RegressionDisplay
 __all__ = [
     "CoefficientPathDisplay",
     "CoefficientTable",
+    "Conditioning",
+    "Dependence",
     "DescentPath",
     "DescentPathDisplay",
     "LearningRateDisplay",
@@ -30,6 +33,7 @@ __all__ = [
     "RateTrial",
     "RegressionDisplay",
     "coefficient_table",
+    "conditioning",
     "objective",
     "prediction_interval",
 ]
