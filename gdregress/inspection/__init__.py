@@ -15,6 +15,7 @@ from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
 from ._prediction import PredictionInterval, prediction_interval
+from ._rates import LearningRateBounds, RateBounds, learning_rate_bounds
 from ._regression import RegressionDisplay
 
 __all__ = [
@@ -24,16 +25,19 @@ __all__ = [
     "Dependence",
     "DescentPath",
     "DescentPathDisplay",
+    "LearningRateBounds",
     "LearningRateDisplay",
     "LossCurve",
     "LossCurveDisplay",
     "LossSurfaceDisplay",
     "Objective",
     "PredictionInterval",
+    "RateBounds",
     "RateTrial",
     "RegressionDisplay",
     "coefficient_table",
     "conditioning",
+    "learning_rate_bounds",
     "objective",
     "prediction_interval",
 ]
