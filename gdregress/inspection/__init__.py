@@ -11,6 +11,7 @@ from ._conditioning import Conditioning, Dependence, conditioning
 from ._curves import LossCurve
 from ._descent_path import DescentPath, DescentPathDisplay
 from ._functional import Objective, objective
+from ._gap import GapBound, optimality_gap
 from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
@@ -25,6 +26,7 @@ __all__ = [
     "Dependence",
     "DescentPath",
     "DescentPathDisplay",
+    "GapBound",
     "LearningRateBounds",
     "LearningRateDisplay",
     "LossCurve",
@@ -39,5 +41,6 @@ __all__ = [
     "conditioning",
     "learning_rate_bounds",
     "objective",
+    "optimality_gap",
     "prediction_interval",
 ]
