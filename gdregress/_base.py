@@ -178,25 +178,78 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         """For ``available_if``: an exact fit keeps no rows to add to, and Newton needs them all."""
         first = not hasattr(self, "coef_")
         goes_on = "_stream" in self.__dict__ or "_descent" in self.__dict__
-        return check_streams(self, can_continue=first or goes_on)
+        return check_streams(self, can_continue=first or goes_on or self._is_a_start())
 
-    def _take_part(self, X, y, sample_weight, classes=None):
+    def _is_a_start(self):
+        """Whether a stream that descends may begin from the coefficients of an exact fit."""
+        exact = ("auto", *self._exact_solvers) if self._exact_streams else self._exact_solvers
+        solved = "_stream" not in self.__dict__ and self.solver_ in self._exact_solvers
+        return solved and self.solver not in exact
+
+    def _take_part(self, X, y, sample_weight, coef_init, intercept_init, classes=None, forget=1.0):
         """What ``partial_fit`` does: one more part of a stream of rows."""
         with self._unchanged_on_error(), single_threaded_blas() as workers:
-            plan = check_plan(self, self._exact_solvers, asks_for_descent=not self._exact_streams)
-            state = "_stream" if plan.exact is not None else "_descent"
             first = not hasattr(self, "coef_")
-            check_partial_fit(self, plan, can_continue=first or state in self.__dict__)
+            has_start = coef_init is not None or intercept_init is not None
+            plan = self._stream_plan(has_start)
+            state = "_stream" if plan.exact is not None else "_descent"
+            goes_on = state in self.__dict__
+            begins = first or (not goes_on and plan.exact is None and self._is_a_start())
+            check_partial_fit(
+                self,
+                plan,
+                forget,
+                can_continue=begins or goes_on,
+                has_start=has_start,
+                begins=first,
+            )
+            dtype = self.__dict__.get("_dtype")
             X, y = self._validate_rows(X, y, reset=first)
-            sample_weight = check_sample_weight(self, sample_weight, X)
+            sample_weight = check_sample_weight(self, sample_weight, X, may_be_zero=True)
             with self._explaining_overflow(X):
                 target, weight = self._encode_part(y, sample_weight, classes, first)
+                if weight is not None and not weight.any():
+                    self._skip_part(X, first)
+                    self._dtype = dtype
+                    return self
                 objective = self._objective(X, target, weight, workers)
                 if plan.exact is not None:
-                    self._stream_exact(objective, plan)
-                else:
-                    self._stream_descent(objective, plan, first)
+                    self._stream_exact(objective, plan, forget)
+                    return self
+                start = None
+                if begins:
+                    if not first:
+                        coef_init, intercept_init = self.coef_, self.intercept_
+                        self._forget_the_solution()
+                    shape = (X.shape[1], objective.shape[1])
+                    start = check_initial_theta(self, shape, coef_init, intercept_init)
+                self._stream_descent(objective, plan, start)
         return self
+
+    def _stream_plan(self, has_start):
+        """The plan of a stream; under ``"auto"`` one that has begun to descend goes on so."""
+        descends = has_start or not self._exact_streams
+        plan = check_plan(self, self._exact_solvers, asks_for_descent=descends)
+        if plan.automatic and plan.exact is not None and "_descent" in self.__dict__:
+            plan = check_plan(self, self._exact_solvers, asks_for_descent=True)
+        return plan
+
+    def _skip_part(self, X, first):
+        """Rows that all weigh nothing add nothing, and cannot be where a stream begins."""
+        name = type(self).__name__
+        assert_all_finite(X, estimator_name=name, input_name="X")
+        if first:
+            raise ValueError(
+                f"The first part of a stream of {name}.partial_fit needs a row of positive weight, "
+                f"and in this one 'sample_weight' or 'class_weight' makes all rows weigh nothing; "
+                f"later such parts are skipped."
+            )
+
+    def _forget_the_solution(self):
+        """Drop what an exact fit told of itself; the features, classes and targets stay."""
+        kept = {"n_features_in_", "feature_names_in_", "classes_", "_dtype", "_y_ndim"}
+        for key in [k for k in self.__dict__ if _is_fitted_state(k) and k not in kept]:
+            del self.__dict__[key]
 
     def _last_theta(self, plan):
         """theta and classes of the last fit, where Newton's method is to start from them."""

@@ -115,14 +115,13 @@ class DescentMixin:
         """Whether theta separates the classes, which has been said then; never for targets."""
         return False
 
-    def _stream_descent(self, objective, plan, first):
-        """One epoch over the rows given; one step without a batch size."""
+    def _stream_descent(self, objective, plan, start):
+        """One epoch over the rows given, one step without a batch size; `start` where it begins."""
         n_samples, settings = objective.blocks.n_samples, plan.settings
         shape = (objective.shape[0] - 1, objective.shape[1])
-        if first:
-            theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
+        if start is not None:
             descent = Descent.begin(
-                self, plan.rule, theta, n_samples, self._draw_seed(), stochastic=True
+                self, plan.rule, start, n_samples, self._draw_seed(), stochastic=True
             )
         else:
             descent = self._descent.copy()

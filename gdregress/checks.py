@@ -17,6 +17,7 @@ __all__ = [
     "check_initial_theta",
     "check_labels",
     "check_last_theta",
+    "check_room_for_triangle",
     "check_sample_weight",
     "check_targets",
     "check_validation_arguments",
@@ -26,6 +27,9 @@ __all__ = [
     "refuse_dates",
 ]
 
+
+# Solving a triangle takes several times its memory.
+_MAX_TRIANGLE_BYTES = 2**30
 
 # What NumPy, pandas and scikit-learn say of values that are no numbers, without saying whose.
 _NO_NUMBERS = re.compile(
@@ -96,7 +100,7 @@ def _refuse_nothing(estimator, y, name):
         )
 
 
-def check_sample_weight(estimator, sample_weight, X, name="sample_weight"):
+def check_sample_weight(estimator, sample_weight, X, name="sample_weight", *, may_be_zero=False):
     """The weights as float64 (n_samples,), or None; scikit-learn's own words for what is wrong."""
     if sample_weight is None:
         return None
@@ -115,7 +119,7 @@ def check_sample_weight(estimator, sample_weight, X, name="sample_weight"):
         raise ValueError(
             f"Negative values in data passed to `{name}`; the smallest is {weight.min()!r}."
         )
-    if not np.any(weight):
+    if not (may_be_zero or np.any(weight)):
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
 
@@ -241,4 +245,16 @@ def check_held_out(estimator, n_samples, strata):
             f"early_stopping=True of {name} sets rows of every class aside by "
             f"'validation_fraction'={share!r}, and a class has one row only; pass X_val and y_val, "
             f"or drop that class."
+        )
+
+
+def check_room_for_triangle(estimator, n_columns):
+    """An exact stream keeps a triangle that has a row for every column of X and y."""
+    size = 8 * n_columns**2
+    if size > _MAX_TRIANGLE_BYTES:
+        raise ValueError(
+            f"partial_fit of {type(estimator).__name__} with solver={estimator.solver!r} keeps a "
+            f"triangle of {n_columns} columns, {size / 2**30:.3g} GiB, and has room for "
+            f"{_MAX_TRIANGLE_BYTES / 2**30:.0f} GiB; use a rule of descent such as solver='gd', "
+            f"which keeps no more than its coefficients, or fit."
         )

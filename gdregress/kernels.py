@@ -442,11 +442,15 @@ class RFactor:
         return total
 
     def _slab(self, block):
+        return _triangle(self.rows(block))
+
+    def rows(self, block):
+        """``diag(sqrt(s)) [1 X~ y]`` of the block, dense."""
         X = block.X.toarray() if sparse.issparse(block.X) else block.X
         X = self.frame.rows(X)
         ones = [np.ones((len(X), 1))] if self.fit_intercept else []
         rows = np.hstack([*ones, X, block.y - self.y_shift])
-        return _triangle(_weighted_rows(rows, block.sample_weight))
+        return _weighted_rows(rows, block.sample_weight)
 
     @staticmethod
     def combine(total, part):

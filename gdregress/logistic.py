@@ -211,14 +211,17 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         return self._codes_as_target(codes), weight
 
     @available_if(BaseRegression._streams)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self, X, y, classes=None, sample_weight=None, *, coef_init=None, intercept_init=None
+    ):
         """Fit to one more part of a stream of rows: one epoch of descent over them.
 
         One epoch over the rows given, or one step where ``batch_size=None``. ``loss_`` and the new
         row of ``history_`` are those of the rows given. ``solver="auto"`` is ``"gd"`` here, and
         ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
         ``history_`` keeps the last 10,000 calls; ``n_iter_`` counts them all.
-        ``max_iter`` and ``tol`` have no effect.
+        ``max_iter`` and ``tol`` have no effect. After ``fit`` by Newton's method the stream begins
+        from its coefficients, after ``fit`` by descent it goes on with that.
 
         Parameters
         ----------
@@ -227,7 +230,10 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come; needed at the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0.
+            Weights >= 0. A part that weighs nothing is skipped, but for the first.
+        coef_init, intercept_init : array-like, default=None
+            Where a stream begins, in the shapes of ``coef_`` and ``intercept_``; zero by default.
+            Only with the first part.
 
         Returns
         -------
@@ -239,8 +245,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         ValueError, TypeError
             For bad data, `classes` missing at the first call or changed later, a label that is
             not among them, ``solver="newton"``, ``early_stopping=True``,
-            ``class_weight="balanced"``, and after ``fit`` by Newton's method; the estimator is left
-            as it was.
+            ``class_weight="balanced"``, a first part without weight, and a start for a stream that
+            has begun; the estimator is left as it was.
 
         Examples
         --------
@@ -252,7 +258,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         >>> model.predict([[-2.0], [2.0]]).tolist()
         ['no', 'yes']
         """
-        return self._take_part(X, y, sample_weight, classes)
+        return self._take_part(X, y, sample_weight, coef_init, intercept_init, classes)
 
     def _encode_part(self, y, sample_weight, classes, first):
         name = type(self).__name__
@@ -279,11 +285,6 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         weight = sample_weight
         if weight_of is not None:
             weight = weight_of[codes] if weight is None else weight_of[codes] * weight
-            if not weight.any():
-                raise ValueError(
-                    f"{name}.partial_fit got rows that all weigh nothing: 'class_weight' gives "
-                    f"their classes the weight 0."
-                )
         return self._codes_as_target(codes), weight
 
     def _codes_of(self, y, name, where):

@@ -364,19 +364,19 @@ class BlockObjective:
         rows is at least c times that of the sample.
         """
         rows, probability = self.blocks.sample_rows(n_rows)
-        sample = self._on_rows(self.blocks.subset(rows, 1.0 / probability))
+        sample = self.on_rows(self.blocks.subset(rows, 1.0 / probability))
         weight = sample.total_weight / self.total_weight
         return sample, min(1.0, float(probability.min()) * weight)
 
     def thinned(self, factor):
         """The objective on every `factor`-th row."""
-        return self._on_rows(self.blocks.subset(slice(None, None, factor), None))
+        return self.on_rows(self.blocks.subset(slice(None, None, factor), None))
 
     def with_y(self, y):
         """The objective with other targets for the same rows."""
-        return self._on_rows(self.blocks.with_y(y))
+        return self.on_rows(self.blocks.with_y(y))
 
-    def _on_rows(self, blocks):
+    def on_rows(self, blocks):
         """The same objective on other blocks; its S is theirs."""
         return BlockObjective(
             blocks,

@@ -256,7 +256,8 @@ def check_streams(estimator, *, can_continue):
         raise ValueError(
             f"partial_fit of {name} with solver={estimator.solver!r} cannot continue what "
             f"solver_={estimator.solver_!r} fitted: that keeps no rows to add to. Start the stream "
-            f"with partial_fit, on sklearn.base.clone(...) of this estimator."
+            f"with partial_fit, on sklearn.base.clone(...) of this estimator, or descend from the "
+            f"coefficients of a fit with solver='gd'."
         )
     return True
 
@@ -273,9 +274,21 @@ def check_keeps_its_descent(estimator):
         )
 
 
-def check_partial_fit(estimator, plan, *, can_continue):
+def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, begins):
     """A stream of rows can be fitted as the plan says, and goes on where it can."""
     name = type(estimator).__name__
+    _check_forget(name, plan, forget)
+    if has_start and plan.exact is not None:
+        raise ValueError(
+            f"'coef_init' and 'intercept_init' of {name}.partial_fit are where a descent begins, "
+            f"and solver={estimator.solver!r} is exact; leave them out, or set solver='gd'."
+        )
+    if has_start and not begins:
+        raise ValueError(
+            f"'coef_init' and 'intercept_init' of {name}.partial_fit are where a stream begins, "
+            f"and this one has begun; pass them with the first part, on sklearn.base.clone(...) of "
+            f"this estimator."
+        )
     if plan.settings.early_stopping:
         raise ValueError(
             f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
@@ -289,3 +302,18 @@ def check_partial_fit(estimator, plan, *, can_continue):
             f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
         )
     check_streams(estimator, can_continue=can_continue)
+
+
+def _check_forget(name, plan, forget):
+    """A weight in (0, 1] on what an exact stream has seen."""
+    accepted = f"'forget' of {name}.partial_fit must be a number in (0, 1]; got {forget!r}."
+    if isinstance(forget, (bool, np.bool_)) or not isinstance(forget, Real):
+        raise TypeError(accepted)
+    if not 0.0 < forget <= 1.0:
+        raise ValueError(accepted)
+    if forget != 1.0 and plan.exact is None:
+        raise ValueError(
+            f"'forget'={forget!r} of {name}.partial_fit weighs the rows that an exact stream has "
+            f"seen, and a descent keeps none: it forgets at the pace of its learning rate. Leave "
+            f"forget=1 and use a constant learning_rate, or set solver='lstsq'."
+        )

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from .blocks import RowBlocks
 from .frame import Frame
-from .kernels import RFactor
+from .kernels import Block, RFactor
+from .linalg import append_rows
 from .moments import CentredFactor, QuadraticObjective
-from .objective import BlockObjective
+from .solvers.exact import solve_least_squares
 from .solvers.solution import ExactSolution, extreme_units, noticeable
 from .solvers.triangle import triangle_solve
 
@@ -26,50 +28,75 @@ class LeastSquaresStream:
     1e9 +- 1 would round in any other coordinates. Their scale is no matter to Householder
     reflections and is chosen when the triangle is solved. (Golub & Van Loan, Matrix Computations,
     4th ed., section 6.5.3, "appending rows".)
+
+    As long as the rows are no more than the columns they are kept instead: they take less memory
+    than the triangle, and are solved as in a fit.
+
+    With a forgetting factor f what was seen before weighs f times as much: ``R <- sqrt(f) R``,
+    ``S <- f S``. That is recursive least squares with exponential weights (Haykin, Adaptive Filter
+    Theory, 5th ed., chapter 10).
     """
 
-    frame: Frame
-    y_shift: np.ndarray
     fit_intercept: bool
+    rows: Block | None = None  # in memory of their own, until there is a triangle
     y_unit: np.ndarray | None = None  # powers of two, where y or the weights are extreme
     weight_unit: float = 1.0
     triangle: np.ndarray | None = None
+    frame: Frame | None = None
+    y_shift: np.ndarray | None = None
     total_weight: float = 0.0
     n_samples: int = 0
 
-    @classmethod
-    def begin(cls, objective):
-        """An empty stream for rows like those of a quadratic block objective."""
-        blocks = objective.blocks
-        sample = blocks.sample(_SAMPLE_ROWS)
-        X = sample.X.toarray() if blocks.is_sparse else sample.X
-        dense = BlockObjective(
-            RowBlocks(X),
-            objective.loss,
-            objective.penalty,
-            objective.shape[1],
-            fit_intercept=objective.fit_intercept,
+    def update(self, objective, forget=1.0):
+        """The stream after the rows of `objective`; this one stays as it is."""
+        n_samples = self.n_samples + objective.blocks.n_samples
+        if self.triangle is None:
+            return replace(self, n_samples=n_samples)._kept(objective, forget)
+        kernel = RFactor(self.frame, self.y_shift, self.fit_intercept)
+        blocks = self._in_units(objective.blocks)
+        if blocks.n_samples < len(self.triangle):
+            rows = kernel.rows(blocks.block(slice(0, blocks.n_samples)))
+        else:
+            rows = blocks.reduce(kernel)
+        triangle = append_rows(np.sqrt(forget) * self.triangle, rows)
+        total_weight = forget * self.total_weight + blocks.total_weight
+        _check_finite(triangle, total_weight)
+        return replace(self, triangle=triangle, total_weight=total_weight, n_samples=n_samples)
+
+    def _kept(self, objective, forget):
+        """The stream that keeps these rows too, until they are more than the columns."""
+        enough = self.n_samples > objective.blocks.n_features
+        if enough and self.rows is None:
+            return self._begun(objective)
+        rows = _stacked(self.rows, forget, objective.blocks)
+        if enough:
+            return self._begun(objective.on_rows(RowBlocks(*rows, objective.blocks.workers)))
+        return replace(self, rows=rows)
+
+    def _begun(self, objective):
+        """The stream with a triangle of all rows so far."""
+        unit = self._units(objective.blocks)
+        blocks = unit._in_units(objective.blocks)
+        y_shift = blocks.sample(_SAMPLE_ROWS).y.mean(axis=0) * self.fit_intercept
+        frame = objective.sampled_frame()
+        triangle = blocks.reduce(RFactor(frame, y_shift, self.fit_intercept))
+        total_weight = blocks.total_weight
+        _check_finite(triangle, total_weight)
+        return replace(
+            unit,
+            rows=None,
+            triangle=triangle,
+            frame=frame,
+            y_shift=y_shift,
+            total_weight=total_weight,
         )
-        y_unit = extreme_units(blocks.y)
-        y = sample.y if y_unit is None else sample.y / y_unit
-        y_shift = y.mean(axis=0) * objective.fit_intercept
+
+    def _units(self, blocks):
+        """The stream with the units that bring such targets and weights to ordinary sizes."""
         weight = np.ones(1) if blocks.sample_weight is None else blocks.sample_weight
         unit = extreme_units(weight[:, None])
         weight_unit = 1.0 if unit is None else float(unit[0])
-        return cls(dense.sampled_frame(), y_shift, objective.fit_intercept, y_unit, weight_unit)
-
-    def update(self, objective):
-        """The stream after the rows of `objective`; this one stays as it is."""
-        kernel = RFactor(self.frame, self.y_shift, self.fit_intercept)
-        blocks = self._in_units(objective.blocks)
-        triangle = blocks.reduce(kernel)
-        if self.triangle is not None:
-            triangle = kernel.combine(self.triangle, triangle)
-        total_weight = self.total_weight + blocks.total_weight
-        if not (np.all(np.isfinite(triangle)) and np.isfinite(total_weight)):
-            raise FloatingPointError("X, y or their weights overflow float64; rescale them.")
-        n_samples = self.n_samples + blocks.n_samples
-        return replace(self, triangle=triangle, total_weight=total_weight, n_samples=n_samples)
+        return replace(self, y_unit=extreme_units(blocks.y), weight_unit=weight_unit)
 
     def _in_units(self, blocks):
         """The same rows with y and the weights of ordinary size."""
@@ -82,8 +109,15 @@ class LeastSquaresStream:
         weight = None if weight is None else weight / self.weight_unit
         return RowBlocks(blocks.X, y, weight, blocks.workers)
 
-    def solve(self, penalty):
-        """The minimum of the penalised loss over all rows seen."""
+    def solve(self, objective, solver):
+        """The minimum of the penalised loss over all rows seen; `objective` is that of some."""
+        if self.triangle is not None:
+            return self._solve_triangle(objective.penalty)
+        rows = RowBlocks(*self.rows, objective.blocks.workers)
+        units = replace(self._units(rows), y_unit=None)  # a fit sees to its targets itself
+        return solve_least_squares(objective.on_rows(units._in_units(rows)), solver)
+
+    def _solve_triangle(self, penalty):
         factor = self._scaled_factor()
         frame, shape = factor.frame, (len(self.frame.shift) + 1, len(self.y_shift))
         ridge = penalty.in_frame(frame).curvature(shape)[:-1, 0] * factor.total_weight
@@ -135,3 +169,25 @@ class LeastSquaresStream:
         triangle[:, x] /= scale
         frame = Frame(self.frame.shift, self.frame.scale * scale)
         return CentredFactor.from_triangle(triangle, frame, self.y_shift, self.total_weight)
+
+
+def _check_finite(triangle, total_weight):
+    if not (np.all(np.isfinite(triangle)) and np.isfinite(total_weight)):
+        raise FloatingPointError("X, y or their weights overflow float64; rescale them.")
+
+
+def _stacked(before, forget, blocks):
+    """The rows seen before, weighing `forget` times as much, and those of `blocks`; copied."""
+    X = blocks.X.copy()
+    y, weight = blocks.y.copy(), blocks.sample_weight
+    if before is None and weight is None:
+        return Block(X, y, None)
+    weight = np.ones(len(y)) if weight is None else weight.copy()
+    if before is None:
+        return Block(X, y, weight)
+    seen = np.ones(len(before.y)) if before.sample_weight is None else before.sample_weight
+    if sparse.issparse(X) and sparse.issparse(before.X):
+        X = sparse.vstack([before.X, X], format="csr")
+    else:
+        X = np.vstack([part.toarray() if sparse.issparse(part) else part for part in (before.X, X)])
+    return Block(X, np.vstack([before.y, y]), np.concatenate([forget * seen, weight]))

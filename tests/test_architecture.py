@@ -17,6 +17,7 @@ ORDER = [
     "penalty",
     "threads",
     "precision",
+    "linalg",
     "frame",
     "columns",
     "kernels",

@@ -8,9 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import descent_case, least_squares, overlapping_classes
 from scipy import sparse
 from scipy.linalg import LinAlgWarning
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.multioutput import MultiOutputRegressor
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Momentum
@@ -158,6 +160,214 @@ def test_single_precision_stays():
     model = stream(LinearRegression(), X.astype(np.float32), y, 10)
     assert model.coef_.dtype == np.float32
     assert_allclose(model.coef_, LinearRegression().fit(X, y).coef_, rtol=1e-5)
+
+
+def drifting(n_parts=12, size=15, seed=0):
+    """Parts of a stream whose coefficients change on the way."""
+    rng = np.random.default_rng(seed)
+    for k in range(n_parts):
+        X = rng.standard_normal((size, 4)) + np.array([0, 5, 0, 0])
+        yield X, X @ [1.0, k, 2.0, -k] + 3.0 + rng.standard_normal(size), rng.uniform(0.5, 2, size)
+
+
+@pytest.mark.parametrize("forget", [1.0, 0.9, 0.3, 1e-3])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+@pytest.mark.parametrize("size", [2, 15])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_forgetting_equals_a_fit_with_weights_that_fall(
+    forget, weighted, fit_intercept, alpha, size, make
+):
+    """Exponentially weighted least squares; parts of two rows are kept until they are enough."""
+    model = LinearRegression(alpha=alpha, fit_intercept=fit_intercept)
+    stream, seen = clone(model), []
+    for number, (X, y, weight) in enumerate(drifting(size=size)):
+        given = {"sample_weight": weight} if weighted else {}
+        stream.partial_fit(make(X), y, **given, forget=forget)
+        seen = [(*part, w * forget) for *part, w in seen]
+        seen.append((X, y, weight if weighted else np.ones(size)))
+        if number in (0, 1, 4, 11):
+            rows = [np.concatenate(column) for column in zip(*seen)]
+            expected = clone(model).fit(rows[0], rows[1], sample_weight=rows[2])
+            assert_allclose(stream.coef_, expected.coef_, rtol=1e-8, atol=1e-10)
+            assert_allclose(stream.intercept_, expected.intercept_, rtol=1e-8, atol=1e-10)
+            assert_allclose(stream.loss_, expected.loss_, rtol=1e-8, atol=1e-20)
+
+
+def test_forgetting_follows_a_drift():
+    late, all_rows = LinearRegression(), LinearRegression()
+    for X, y, _ in drifting(n_parts=40):
+        late.partial_fit(X, y, forget=0.5)
+        all_rows.partial_fit(X, y)
+    assert abs(late.coef_[1] - 39) < 5 < 10 < abs(all_rows.coef_[1] - 39)
+
+
+@pytest.mark.parametrize("n_features", [12, 40])
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array], ids=["dense", "sparse"])
+def test_rows_are_kept_until_they_outnumber_the_columns(n_features, alpha, make):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, n_features)) * (rng.random((60, n_features)) < 0.7)
+    y = rng.standard_normal(60)
+    model = LinearRegression(alpha=alpha)
+    for end in range(4, 61, 4):
+        part = make(X[end - 4 : end].copy())
+        model.partial_fit(part, y[end - 4 : end])
+        (part if make is np.asarray else part.data)[:] = np.nan  # the rows kept are a copy
+        expected = LinearRegression(alpha=alpha).fit(X[:end], y[:end])
+        assert_allclose(model.coef_, expected.coef_, rtol=1e-7, atol=1e-9)
+        assert_allclose(model.loss_, expected.loss_, rtol=1e-7, atol=1e-20)
+        assert model.rank_ == expected.rank_
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+@pytest.mark.parametrize("size", [30, 900])
+def test_many_columns(alpha, size):
+    """From some hundred columns on all singular values would cost more than the solution."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((900, 420)) * np.geomspace(1e-5, 1e5, 420) + 3.0
+    y = rng.standard_normal((900, 2))
+    model = LinearRegression(alpha=alpha).partial_fit(X[:600], y[:600])
+    for rows in parts(300, size):
+        model.partial_fit(X[600:][rows], y[600:][rows])
+    expected = LinearRegression(alpha=alpha).fit(X, y)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-8)
+    assert_allclose(model.loss_, expected.loss_, rtol=1e-10)
+    assert model.rank_ == 420
+    assert_allclose(model.condition_number_, expected.condition_number_, rtol=0.05)
+
+
+def test_a_triangle_without_room_is_refused_before_it_is_made():
+    rng = np.random.default_rng(0)
+    place = np.arange(200), rng.integers(0, 262_144, 200)
+    X = sparse.csr_array((rng.random(200), place), shape=(200, 262_144))
+    y = np.arange(200.0)
+    refused(LinearRegression(), "262146 columns, 512 GiB.*solver='gd'", X, y)
+    model = LinearRegression(solver="gd").partial_fit(X, y)
+    assert model.coef_.shape == (262_144,)
+
+
+# Parts that weigh nothing
+
+
+def weightless(name):
+    case = descent_case(name)
+    classes = {"classes": np.unique(case.y)} if name == "sigmoid" else {}
+    return case, classes, {"sample_weight": np.zeros(len(case.y))}
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("squares", LinearRegression()),
+        ("squares", LinearRegression(solver="adam", batch_size=16)),
+        ("sigmoid", LogisticRegression()),
+        ("sigmoid", LogisticRegression(class_weight={0: 0.0, 1: 0.0})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value),
+)
+def test_a_part_that_weighs_nothing_is_skipped_but_cannot_be_the_first(name, model):
+    case, classes, nothing = weightless(name)
+    model = clone(model)
+    first = "first part of a stream of .*partial_fit needs a row of positive weight"
+    refused(model, first, case.X, case.y, **classes, **nothing)
+    by_class = name == "sigmoid" and model.class_weight is not None
+    if by_class:
+        model.set_params(class_weight=None)
+    model.partial_fit(case.X, case.y, **classes)
+    if by_class:
+        model.set_params(class_weight={0: 0.0, 1: 0.0})
+    before = dict(vars(model))
+    model.partial_fit(case.X.astype(np.float32), case.y, **nothing)
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[key] is value for key, value in before.items())
+    bad = np.where(case.X > 2, np.nan, case.X)
+    refused(model, "Input X contains NaN", bad, case.y, **nothing)
+
+
+# Where a stream begins
+
+
+@pytest.mark.parametrize("name", ["squares", "three targets", "sigmoid", "softmax"])
+def test_a_stream_begins_from_given_coefficients(name):
+    case = descent_case(name)
+    rng = np.random.default_rng(0)
+    any_fit = case.estimator(solver="gd", max_iter=1, tol=0).fit(case.X, case.y)
+    coef = rng.standard_normal(any_fit.coef_.shape)
+    intercept = rng.standard_normal(max(1, case.Y.shape[1]))
+    start = {"coef_init": coef, "intercept_init": intercept}
+    is_linear = name in ("squares", "three targets")
+    classes = {} if is_linear else {"classes": np.unique(case.y)}
+    model = case.estimator().partial_fit(case.X, case.y, **classes, **start)
+    assert model.solver_ == "gd"  # a start asks for descent, as in fit
+    one_step = {"solver": "gd", "max_iter": 1, "tol": 0, "learning_rate": model.learning_rate_}
+    expected = case.estimator(**one_step).fit(case.X, case.y, **start)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-9)
+    model.partial_fit(case.X, case.y)  # and goes on descending
+    assert model.n_iter_ == 2
+    refused(model, "this one has begun", case.X, case.y, **start)
+
+
+@pytest.mark.parametrize("name", ["squares", "three targets", "sigmoid", "softmax"])
+def test_a_descent_begins_from_an_exact_fit(name):
+    case = descent_case(name)
+    early, late = (case.X[::2], case.y[::2]), (case.X[1::2], case.y[1::2])
+    model = case.estimator(alpha=0.1).fit(*early)
+    start = {"coef_init": model.coef_, "intercept_init": model.intercept_}
+    params = {"alpha": 0.1, "learning_rate": 0.01}
+    if name in ("squares", "three targets"):
+        params["solver"] = "gd"
+    model.set_params(**params).partial_fit(*late)
+    expected = case.estimator(**params, max_iter=1, tol=0)
+    expected.fit(*late, **start)
+    assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+    assert model.n_iter_ == 1
+    assert model.solver_ == "gd"
+    assert not hasattr(model, "condition_number_")  # it was that of the fit
+    model.partial_fit(case.X, case.y)
+    assert model.n_iter_ == 2
+
+
+def test_a_start_is_for_a_descent_that_begins():
+    case = descent_case("squares")
+    start = {"coef_init": np.zeros(10)}
+    refused(LinearRegression(solver="lstsq"), "solver='lstsq' is exact", case.X, case.y, **start)
+    short = {"coef_init": np.zeros(3)}
+    refused(LinearRegression(), "'coef_init' of LinearRegression", case.X, case.y, **short)
+    model = LinearRegression().partial_fit(case.X, case.y)
+    refused(model, "this one has begun", case.X, case.y, **start)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, 1.5, np.nan, "half", None, True])
+def test_forget_out_of_range(value):
+    case = descent_case("squares")
+    match = rf"'forget' of LinearRegression.partial_fit must be .*\(0, 1\]; got {value!r}"
+    kind = (ValueError, TypeError)
+    refused(LinearRegression(), match, case.X, case.y, forget=value, kind=kind)
+
+
+def test_a_descent_keeps_no_rows_to_forget():
+    case = descent_case("squares")
+    refused(LinearRegression(solver="gd"), "a descent keeps none", case.X, case.y, forget=0.9)
+
+
+def test_forgetting_is_routed_as_metadata():
+    with config_context(enable_metadata_routing=True):
+        model = LinearRegression().set_partial_fit_request(forget=True, sample_weight=True)
+        request = model.get_metadata_routing()
+        assert request.consumes("partial_fit", ["forget", "sample_weight", "coef_init"]) == {
+            "forget",
+            "sample_weight",
+        }
+        case = descent_case("three targets")
+        several = MultiOutputRegressor(LinearRegression().set_partial_fit_request(forget=True))
+        several.partial_fit(case.X, case.y, forget=0.5)
+        several.partial_fit(case.X[:50], case.y[:50], forget=0.5)
+        one = LinearRegression().partial_fit(case.X, case.y[:, 0])
+        one.partial_fit(case.X[:50], case.y[:50, 0], forget=0.5)
+        assert_allclose(several.estimators_[0].coef_, one.coef_, rtol=1e-12)
 
 
 # Descent
@@ -360,7 +570,6 @@ def test_classes_are_needed_first_and_kept():
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"solver": "adam", "l1_ratio": 1.0, "alpha": 1.0}, "proximal"),
         ({"schedule": not_a_number}, "schedule"),
-        ({"class_weight": {0: 0.0, 1: 0.0}}, "weigh nothing"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
@@ -380,12 +589,14 @@ def unavailable(model, match):
     assert re.search(match, str(caught.value.__cause__))
 
 
-@pytest.mark.parametrize("model", [LinearRegression(), LogisticRegression()], ids=repr)
-def test_after_an_exact_fit(model):
-    case = descent_case("sigmoid")
-    fitted = clone(model).set_params(alpha=0.1).fit(case.X, case.y)
-    unavailable(fitted, "Start the stream with partial_fit")
+@pytest.mark.parametrize("solver", ["auto", "lstsq"])
+def test_an_exact_stream_does_not_begin_from_an_exact_fit(solver):
+    """The fit keeps no rows; their moments would lose half the digits of what is to come."""
+    case = descent_case("squares")
+    fitted = LinearRegression(solver=solver).fit(case.X, case.y)
+    unavailable(fitted, "Start the stream with partial_fit.*or descend .* with solver='gd'")
     assert hasattr(clone(fitted), "partial_fit")  # as it says
+    assert hasattr(fitted.set_params(solver="gd"), "partial_fit")
 
 
 def test_newton_needs_all_rows():
@@ -418,7 +629,6 @@ def test_other_data_on_the_way(solver):
     refused(model, "targets", case.X, np.column_stack([case.y, case.y]))
     refused(model, "1 targets in 1 dim", case.X, case.y[:, None])
     refused(model, "inconsistent", case.X, case.y[:-1])
-    refused(model, "non-zero", case.X, case.y, sample_weight=np.zeros(len(case.y)))
     refused(model, "Negative", case.X, case.y, sample_weight=-np.ones(len(case.y)))
     model.partial_fit(case.X, case.y)
 

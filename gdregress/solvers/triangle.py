@@ -4,6 +4,8 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from ..linalg import append_rows
+
 __all__ = ["is_negligible", "rank_threshold", "triangle_solve"]
 
 _EPS = np.finfo(np.float64).eps
@@ -39,10 +41,13 @@ def triangle_solve(root, q, ridge, scale, n_samples):
     regular = unit > 0.0
     unit = np.where(regular, unit, 1.0)
     threshold = rank_threshold(n_samples, n_features)
-    if is_negligible(ridge, unit) and n_features >= _WORTH_LANCZOS and regular.all():
+    if n_features >= _WORTH_LANCZOS and regular.all():
         condition = _condition_of_regular(root / unit, threshold)
         if condition is not None:
-            solution = linalg.solve_triangular(root / unit, q, check_finite=False)
+            triangle, right = root / unit, q
+            if not is_negligible(ridge, unit):
+                triangle, right = _with_ridge(triangle, q, np.sqrt(ridge) / unit)
+            solution = linalg.solve_triangular(triangle, right, check_finite=False)
             return solution / unit[:, None], n_features, condition, np.empty(0, dtype=int)
     u, sigma, vt = linalg.svd(root / unit, full_matrices=False, check_finite=False)
     kept = sigma > threshold * sigma[0]
@@ -75,6 +80,17 @@ def triangle_solve(root, q, ridge, scale, n_samples):
     original = basis @ (basis.T @ (solution / scale[:, None]))
     original[~regular] = 0.0  # exactly: the shift of a constant column may be huge
     return original * scale[:, None], rank, condition, dependent
+
+
+def _with_ridge(triangle, q, root_ridge):
+    """The R factor of ``[R; diag(root_ridge)]`` and the right side that goes with ``[q; 0]``."""
+    n_features, n_outputs = q.shape
+    bordered = np.zeros((n_features + n_outputs, n_features + n_outputs))
+    bordered[:n_features, :n_features], bordered[:n_features, n_features:] = triangle, q
+    below = np.zeros((n_features, n_features + n_outputs))
+    below.flat[:: n_features + n_outputs + 1] = root_ridge
+    found = append_rows(bordered, below)[:n_features]
+    return found[:, :n_features], found[:, n_features:]
 
 
 def _condition_of_regular(triangle, threshold):
