@@ -59,11 +59,13 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         schedule="constant",
         batch_size=None,
         max_iter=1000,
-        tol=1e-6,
+        tol=1e-7,
         criterion="gradient",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=5,
+        min_delta=0.0,
+        on_divergence="warn",
         warm_start=False,
         store_path=False,
         random_state=None,
@@ -81,6 +83,8 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.min_delta = min_delta
+        self.on_divergence = on_divergence
         self.warm_start = warm_start
         self.store_path = store_path
         self.random_state = random_state

@@ -16,6 +16,7 @@ from .parameters import check_keeps_its_descent, check_plan
 from .resume import Descent, automatic_rate
 from .solvers.descent import descend
 from .solvers.exact import rank_and_condition
+from .solvers.gap import DEFAULT_SHARE, OptimalityGap
 from .solvers.updates import RULES
 
 __all__ = ["DescentMixin", "without_batches_of_everything"]
@@ -44,6 +45,8 @@ class DescentMixin:
         if plan.automatic_rate:
             rate = automatic_rate(objective, rule, settings.batch_size)
             settings = replace(settings, learning_rate=rate)
+            plan = replace(plan, settings=settings)
+        gap = OptimalityGap(objective)
         remaining = max(0, settings.max_iter - (state.iteration - descent.begun_at))
         reason, interruption = state.stop, None
         if reason is None:
@@ -54,6 +57,7 @@ class DescentMixin:
                     replace(settings, max_iter=remaining),
                     state,
                     descent.history,
+                    gap=gap,
                     validation=validation,
                     watch=watch,
                 )
@@ -64,11 +68,12 @@ class DescentMixin:
         self._look_for_bad_rows(rows, state)
         descent.pending = False
         theta = self._set_descent(descent, rows, objective, settings, reason)
+        self._set_optimality(objective, gap, theta, settings)
         if moments is not None:
             self._set_design(*rank_and_condition(rows, moments))
         quiet = reason is StopReason.DIVERGED or settings.tol == 0.0
         if interruption is None and (quiet or not self._warn_if_separable(rows, theta)):
-            advise_after_descent(self, objective, rule, settings, state)
+            advise_after_descent(self, objective, plan, state)
         if moments is not None and self.converged_ and not quiet:
             self._warn_of_dependent_columns()
         return interruption
@@ -78,14 +83,35 @@ class DescentMixin:
         if not math.isfinite(state.last_loss):
             assert_all_finite(rows.blocks.X, estimator_name=type(self).__name__, input_name="X")
 
+    def _set_optimality(self, objective, gap, theta, settings):
+        """``converged_`` and ``optimality_gap_`` of theta."""
+        tolerance = settings.tol or DEFAULT_SHARE
+        with np.errstate(all="ignore"):
+            loss, gradient = objective.value_and_gradient(theta)
+            share = gap.share(theta, loss[0], gradient, tolerance)
+            proven = np.inf
+            if share <= tolerance:
+                proven = gap.proven(theta, loss[0], gradient, share)
+            self.optimality_gap_ = gap.bound(theta, loss[0], gradient, proven)
+        self.converged_ = bool(self._stands() and proven <= tolerance)
+
+    def _stands(self):
+        """Whether the fit ended as a fit should end."""
+        return self.stop_reason_ not in {
+            StopReason.DIVERGED,
+            StopReason.INTERRUPTED,
+            StopReason.EPOCH,
+        }
+
     def _set_descent(self, descent, rows, objective, settings, reason):
         """The fitted attributes of a descent; returns the theta they hold."""
         state = descent.state
-        theta, loss = state.reported, state.last_loss
+        theta, loss, iteration = state.reported, state.last_loss, state.iteration
         if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
-            theta, loss = state.best_theta, state.best_loss
+            theta, loss, iteration = state.best_theta, state.best_loss, state.best_iteration
         if settings.early_stopping and state.best_validation_theta is not None:
             theta, loss = state.best_validation_theta, state.loss_at_best_validation
+            iteration = state.best_validation_iteration
         if objective is not rows:
             # Near an exact fit the moments hold no digit of the loss: ask the rows.
             without_fit = float(objective.value(np.zeros_like(theta))[0])
@@ -97,8 +123,10 @@ class DescentMixin:
         self.learning_rate_ = state.rate if settings.line_search else settings.learning_rate
         self.stop_reason_ = reason
         self.solver_ = _rule_name(descent.rule)
-        stands = reason not in {StopReason.DIVERGED, StopReason.INTERRUPTED, StopReason.EPOCH}
-        self.converged_ = bool(stands and state.gradient_check <= settings.tol)
+        # Known where all rows were looked at; a part of a stream, and a file, tell neither.
+        self.converged_, self.optimality_gap_ = reason is StopReason.GRADIENT, np.nan
+        if iteration != state.iteration and iteration >= descent.history["iteration"][0]:
+            descent.history.mark_returned(iteration)
         self._set_history(descent.history)
         return theta
 
@@ -136,7 +164,14 @@ class DescentMixin:
         if plan.automatic_rate:
             rate = automatic_rate(objective, plan.rule, batch_size or n_samples, is_part=True)
             rate = descent.rate = min(rate, descent.rate)
-        settings = replace(settings, learning_rate=rate, batch_size=batch_size, max_iter=1, tol=0.0)
+        settings = replace(
+            settings,
+            learning_rate=rate,
+            batch_size=batch_size,
+            max_iter=1,
+            tol=0.0,
+            is_part=True,
+        )
         reason = descend(objective, plan.rule, settings, descent.state, descent.history)
         self._look_for_bad_rows(objective, descent.state)
         descent.history.keep_last(_STREAM_ROWS)
@@ -145,7 +180,8 @@ class DescentMixin:
         self._descent = descent
         self._set_descent(descent, objective, objective, settings, reason)
         if reason is StopReason.DIVERGED:
-            advise_after_descent(self, objective, plan.rule, settings, descent.state)
+            plan = replace(plan, settings=settings)
+            advise_after_descent(self, objective, plan, descent.state)
 
     def _is_pending(self):
         """Whether this estimator was loaded from a checkpoint, in the middle of a fit."""
@@ -174,7 +210,9 @@ class DescentMixin:
             descent.n_samples, descent.is_stream = n_samples, False
             if not descent.pending:
                 descent.begun_at = descent.state.iteration
-                descent.state.prepare_to_continue(plan.rule, stochastic=stochastic)
+                descent.state.prepare_to_continue(
+                    plan.rule, stochastic=stochastic, on_new_rows=True
+                )
         self._descent = descent
         return descent
 

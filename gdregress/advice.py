@@ -1,5 +1,6 @@
 """What a fit says when it did not end well: the facts, and what to do about them."""
 
+import math
 import sys
 import warnings
 
@@ -8,6 +9,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.exceptions import ConvergenceWarning
 
 from .history import StopReason
+from .solvers.schedules import Constant
 
 __all__ = [
     "advise_after_descent",
@@ -19,6 +21,8 @@ __all__ = [
     "names_of",
 ]
 
+# Spreads that differ by more than this, or means as many times their spread, slow a descent.
+_FAR = 3.0
 _INSIDE = ("gdregress.", "sklearn.callback.")
 
 
@@ -30,51 +34,108 @@ def _warn(text, category):
     warnings.warn(text, category, stacklevel=level)
 
 
-def advise_after_descent(estimator, objective, rule, settings, state):
-    """Warn where a descent diverged or stopped before it converged."""
-    name, reason = type(estimator).__name__, estimator.stop_reason_
-    solver = estimator.solver_
+def advise_after_descent(estimator, objective, plan, state):
+    """Warn where a descent diverged or stopped before it converged, or raise if the plan says so.
+
+    The remedies are those that the plan leaves open, and that the data ask for.
+    """
+    settings, reason = plan.settings, estimator.stop_reason_
     if reason is StopReason.DIVERGED:
-        limit = None
-        if settings.batch_size is None:
-            limit = rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
-        text = (
-            f"{name} with solver='{solver}' and learning_rate={state.rate:.6g} diverged after "
-            f"{state.iteration} iterations: the loss rose from {state.start_loss:.6g} to "
-            f"{state.last_loss:.6g}. The best iterate was kept. Lower learning_rate"
-        )
-        if limit is not None:
-            kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
-            text += f": on this data {solver} {kind} below {limit:.6g}"
-        _warn(f"{text}; learning_rate='auto' finds one.", ConvergenceWarning)
+        text = _diverged(estimator, objective, plan, state)
+        if settings.raises:
+            raise ValueError(text)
+        _warn(f"{text} The best iterate was kept.", ConvergenceWarning)
         return
-    if estimator.converged_:
+    if estimator.converged_ or settings.tol == 0.0:
         return
-    could = f"a coordinate step could still lower the loss by {state.gradient_check:.3g} of where"
+    name, tol = f"{type(estimator).__name__} with solver={estimator.solver_!r}", settings.tol
+    left = "the loss may still fall by more than that share of what a fit can gain"
     if reason is StopReason.UPDATE:
-        _warn(
-            f"{name} stopped because the update became small ({state.update_norm:.3g} < tol="
-            f"{settings.tol:.3g}) while the gradient is not: {could} it began. That is a small "
-            f"step, not an optimum: raise learning_rate or lower tol.",
-            ConvergenceWarning,
+        text = (
+            f"{name} stopped at a step below tol={tol:.3g}, which is a small step and no optimum: "
+            f"{left} (optimality_gap_ bounds it)"
         )
-    elif reason in {StopReason.MAX_ITER, StopReason.LOSS} and settings.tol > 0:
-        by_count = reason is StopReason.MAX_ITER
-        limit = f"max_iter={settings.max_iter}" if by_count else "a stalled loss"
-        _warn(
-            f"{name} with solver='{solver}' stopped at {limit} before it converged: {could} it "
-            f"began (tol={settings.tol:.3g}). Increase max_iter, standardise the features, or use "
-            f"solver='{estimator._exact_solvers[0]}'.",
-            ConvergenceWarning,
+    elif reason is StopReason.LOSS:
+        text = (
+            f"{name} stopped as the loss fell by less than tol={tol:.3g} an iteration, before it "
+            f"converged: {left} (optimality_gap_ bounds it)"
         )
+    elif reason is StopReason.MAX_ITER:
+        text = (
+            f"{name} stopped at max_iter={settings.max_iter} before it converged to tol={tol:.3g}: "
+            f"{left} (optimality_gap_ bounds it)"
+        )
+    else:
+        return
+    remedies = _remedies(estimator, objective, plan)
+    _warn(f"{text}. {remedies[0][0].upper()}{'; or '.join(remedies)[1:]}.", ConvergenceWarning)
+
+
+def _diverged(estimator, objective, plan, state):
+    """The sentences about a divergence."""
+    settings, solver = plan.settings, estimator.solver_
+    rate = "" if plan.automatic_rate else f" and learning_rate={settings.learning_rate:.6g}"
+    text = f"{type(estimator).__name__} with solver={solver!r}{rate} diverged: its loss rose and "
+    text += "would not come back. "
+    if plan.automatic_rate:  # a part of a stream, whose rows are far larger than those before
+        return f"{text}Give a learning_rate that suits the largest rows, or scale them."
+    limit = None
+    if settings.batch_size is None:
+        limit = plan.rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
+    text += "Lower learning_rate"
+    if limit is not None:
+        kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
+        text += f": on this data {solver} {kind} below about {_one_digit(limit)}"
+    return f"{text}; learning_rate='auto' finds one."
+
+
+def _one_digit(number):
+    """A positive number, rounded down to one digit."""
+    unit = 10.0 ** math.floor(math.log10(number))
+    return f"{math.floor(number / unit) * unit:.0g}"
+
+
+def _remedies(estimator, objective, plan):
+    """What would help a descent that has not arrived: what to set, or else."""
+    settings, remedies = plan.settings, []
+    changes = [
+        change
+        for change, is_open in [
+            ("batch_size=None", settings.batch_size is not None),
+            ("solver='nesterov'", not plan.rule.looks_ahead),
+            ("learning_rate='auto'", not plan.automatic_rate),
+            ("schedule='constant'", not isinstance(settings.schedule, Constant)),
+            ("criterion='gradient'", settings.criterion != "gradient"),
+        ]
+        if is_open
+    ]
+    if changes:
+        remedies.append(f"set {', '.join(changes)}")
+    if _needs_standardising(objective):
+        remedies.append("standardise the columns of X (sklearn.preprocessing.StandardScaler)")
+    if settings.criterion == "gradient":
+        remedies.append("raise max_iter")
+    if not objective.has_l1:
+        remedies.append(f"fit exactly, with solver={estimator._exact_solvers[0]!r}")
+    return remedies
+
+
+def _needs_standardising(objective):
+    """Whether columns differ in size, or their means dwarf their spreads."""
+    mean, variance = objective.column_centres()
+    spread = np.sqrt(variance[variance > 0.0])
+    if not len(spread):
+        return False
+    far = np.abs(mean[variance > 0.0]).max() > _FAR * spread.max()
+    return bool(far or spread.max() > _FAR * spread.min())
 
 
 def advise_newton_unfinished(estimator, settings):
     """Warn that Newton's method reached ``max_iter``."""
     _warn(
         f"{type(estimator).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
-        f"before its decrement fell to tol^2 of the loss at the start; increase max_iter, or set "
-        f"alpha > 0.",
+        f"before its decrement fell to 1e-5 tol of the loss at the start; raise max_iter, or set "
+        f"alpha > 0, such as alpha=1/len(y), which is scikit-learn's C=1.",
         ConvergenceWarning,
     )
 
@@ -85,7 +146,7 @@ def advise_separable(estimator, what_happened, columns=()):
     _warn(
         f"{type(estimator).__name__}: the classes are linearly separable, all or in part{by}, so "
         f"without a penalty there is no optimum and coefficients would grow for ever; "
-        f"{what_happened}. Set alpha > 0.",
+        f"{what_happened}. Set alpha > 0, such as alpha=1/len(y), which is scikit-learn's C=1.",
         ConvergenceWarning,
     )
 

@@ -40,7 +40,7 @@ class StopReason(StrEnum):
     UNSOLVED = (
         "The iterations for many sparse columns stopped at their limit, short of the solution."
     )
-    GRADIENT = "No coordinate step can lower the loss by more than tol of where it began."
+    GRADIENT = "The loss can fall by no more than tol of what a fit can gain."
     DECREMENT = "The Newton decrement fell to the tolerance or to rounding level."
     UPDATE = "The update became smaller than tol."
     LOSS = "The loss has stopped decreasing."

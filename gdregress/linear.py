@@ -64,13 +64,16 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         Rows of a mini-batch; None takes all rows in every step.
     max_iter : int, default=1000
         Iterations at most; with mini-batches one iteration is one epoch.
-    tol : float, default=1e-6
-        Tolerance of the `criterion`; 0 runs exactly `max_iter` iterations.
+    tol : float, default=1e-7
+        Tolerance of the `criterion`; 0 runs exactly `max_iter` iterations. The default brings
+        coefficients of standardised columns within about 1 %.
     criterion : {"gradient", "update", "loss"}, default="gradient"
-        ``"gradient"``: no coordinate step could lower the loss by more than `tol` of where it
-        began, ``g_j^2 / (2 h_jj) <= tol L(start)`` for all j, h the diagonal of the Hessian.
-        ``"update"``: ``|theta_k - theta_(k-1)|_2 < tol``. ``"loss"``: relative decrease below `tol`
-        for `n_iter_no_change` iterations.
+        ``"gradient"``: the loss can fall by no more than `tol` times what a fit can gain, the loss
+        of the best constant model: ``1/2 g^T H^-1 g <= tol/2 var(y)`` for all coefficients and the
+        intercept together, H the Hessian (with an L1 norm a duality gap; see
+        :mod:`gdregress.solvers.gap`). Free of units, means and correlations.
+        ``"update"``: ``|theta_k - theta_(k-1)|_2 < tol``. ``"loss"``: the loss fell by less than
+        `tol` times that gain for `n_iter_no_change` iterations.
     early_stopping : bool, default=False
         Stop when the loss on held-out rows has not improved for `n_iter_no_change` iterations, and
         keep the best iterate.
@@ -78,6 +81,12 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         Share of the rows held out for early stopping where `fit` is given none.
     n_iter_no_change : int, default=5
         Patience of ``criterion="loss"`` and of early stopping.
+    min_delta : float, default=0.0
+        Share of the validation loss by which it has to fall to count as an improvement.
+    on_divergence : {"warn", "raise"}, default="warn"
+        What a descent that diverges does: keep the best iterate and warn, or raise a ValueError,
+        so that a search gives the candidate its ``error_score``. The best iterate may be the start,
+        and zero coefficients can score better than some fits that converge.
     warm_start : bool, default=False
         Continue the descent of the previous fit instead of starting anew.
     store_path : bool or "step", default=False
@@ -142,6 +151,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     learning_rate, schedule, batch_size   no                       yes
     criterion, n_iter_no_change           no                       yes
     early_stopping, validation_fraction   no                       yes
+    min_delta, on_divergence              no                       yes
     store_path, random_state              no                       yes
     ====================================  =======================  ==========================
 
@@ -161,7 +171,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     >>> descent.solver_, descent.converged_
     ('gd', True)
     >>> print(descent.stop_reason_)
-    No coordinate step can lower the loss by more than tol of where it began.
+    The loss can fall by no more than tol of what a fit can gain.
     """
 
     _exact_solvers = ("normal_equations", "lstsq")
@@ -304,7 +314,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         self.learning_rate_ = math.nan
         self.stop_reason_ = StopReason.SOLVED if found.converged else StopReason.UNSOLVED
         self.solver_ = found.solver
-        self.converged_ = found.converged
+        self.converged_, self.optimality_gap_ = found.converged, math.nan
         self._set_design(found.rank, found.condition, found.dependent)
         self._set_history(history)
 

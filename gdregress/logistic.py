@@ -58,18 +58,23 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         Rows of a mini-batch; None takes all rows in every step.
     max_iter : int, default=1000
         Iterations at most; with mini-batches one iteration is one epoch.
-    tol : float, default=1e-6
+    tol : float, default=1e-7
         Tolerance of the `criterion` for descent; ``"newton"`` stops when its decrement
-        ``1/2 g^T H^-1 g`` falls to ``tol^2 L(start)`` or to rounding level. 0 runs a descent for
+        ``1/2 g^T H^-1 g`` falls to ``1e-5 tol L(start)`` or to rounding level. 0 runs a descent for
         exactly `max_iter` iterations.
     criterion : {"gradient", "update", "loss"}, default="gradient"
-        When a descent stops; as in :class:`LinearRegression`, h the diagonal of the Hessian bound.
+        When a descent stops; as in :class:`LinearRegression`. What a fit can gain is the entropy of
+        the class shares, and the Hessian at the end, not its bound, certifies the optimum.
     early_stopping : bool, default=False
         Stop a descent by the loss on held-out rows, and keep the best iterate.
     validation_fraction : float, default=0.1
         Share of the rows, stratified by class, held out where `fit` is given none.
     n_iter_no_change : int, default=5
         Patience of ``criterion="loss"`` and of early stopping.
+    min_delta : float, default=0.0
+        Share of the validation loss by which it has to fall to count as an improvement.
+    on_divergence : {"warn", "raise"}, default="warn"
+        What a descent that diverges does; as in :class:`LinearRegression`.
     warm_start : bool, default=False
         Continue the descent of the previous fit; ``"newton"`` starts from its solution.
     store_path : bool or "step", default=False
@@ -102,7 +107,12 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     stop_reason_ : StopReason
         Why the fit stopped, a sentence.
     converged_ : bool
-        Whether the gradient criterion (``"newton"``: the decrement) held at the end.
+        Whether the gradient criterion (``"newton"``: the decrement) held at the end; for ``tol=0``
+        with the default of `tol`.
+    optimality_gap_ : float
+        A bound of ``L - min L`` at the returned coefficients, by the self-concordance of the loss,
+        by duality with an L1 norm, and never more than ``loss_``. NaN after Newton's method, and in
+        a stream.
     solver_ : str
         The solver that was used.
     learning_rate_ : float
@@ -148,11 +158,13 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         schedule="constant",
         batch_size=None,
         max_iter=1000,
-        tol=1e-6,
+        tol=1e-7,
         criterion="gradient",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=5,
+        min_delta=0.0,
+        on_divergence="warn",
         warm_start=False,
         store_path=False,
         random_state=None,
@@ -172,6 +184,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
+            min_delta=min_delta,
+            on_divergence=on_divergence,
             warm_start=warm_start,
             store_path=store_path,
             random_state=random_state,
@@ -356,7 +370,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.learning_rate_ = float("nan")
         self.stop_reason_ = reason
         self.solver_ = "newton"
-        self.converged_ = reason is StopReason.DECREMENT
+        self.converged_, self.optimality_gap_ = reason is StopReason.DECREMENT, float("nan")
         self._set_history(history)
         if reason is StopReason.SEPARABLE:
             advise_separable(self, "the fit stopped where it saw that", separating)

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _CRITERIA = ("gradient", "update", "loss")
+_ON_DIVERGENCE = ("warn", "raise")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,13 @@ def _store_path(estimator):
     return bool(value)
 
 
+def _word(estimator, name, words):
+    value = getattr(estimator, name)
+    if not (isinstance(value, str) and value in words):
+        _fail(ValueError, estimator, name, value, f"one of {_listed(words)}")
+    return value
+
+
 def _listed(words):
     return ", ".join(repr(word) for word in words)
 
@@ -136,9 +144,7 @@ def _settings(estimator, learning_rate):
     batch_size = estimator.batch_size
     if batch_size is not None:
         batch_size = _whole(estimator, "batch_size", "None or an integer >= 1", lambda v: v >= 1)
-    criterion = estimator.criterion
-    if not (isinstance(criterion, str) and criterion in _CRITERIA):
-        _fail(ValueError, estimator, "criterion", criterion, f"one of {_listed(_CRITERIA)}")
+    criterion = _word(estimator, "criterion", _CRITERIA)
     positive = "an integer >= 1", lambda v: v >= 1
     return DescentSettings(
         learning_rate=learning_rate if isinstance(learning_rate, float) else math.nan,
@@ -148,6 +154,8 @@ def _settings(estimator, learning_rate):
         criterion=criterion,
         n_iter_no_change=_whole(estimator, "n_iter_no_change", *positive),
         early_stopping=_flag(estimator, "early_stopping"),
+        min_delta=_real(estimator, "min_delta", "a number in [0, 1)", lambda v: 0 <= v < 1),
+        raises=_word(estimator, "on_divergence", _ON_DIVERGENCE) == "raise",
         batch_size=batch_size,
         line_search=learning_rate == "line_search",
         store_path=_store_path(estimator),
@@ -245,6 +253,18 @@ def check_streams(estimator, *, can_continue):
             f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
             f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
         )
+    if estimator.early_stopping is True:
+        raise ValueError(
+            f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
+            f"the rows at a time; set early_stopping=False, or use fit."
+        )
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            f"partial_fit of {name} does not support class_weight='balanced', for the share of a "
+            f"class is not known in advance. Compute the weights from a large enough sample with "
+            f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
+        )
     descended = not can_continue and estimator.solver_ not in estimator._exact_solvers
     if descended and "_descent" not in vars(estimator):
         raise ValueError(
@@ -288,18 +308,6 @@ def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, begin
             f"'coef_init' and 'intercept_init' of {name}.partial_fit are where a stream begins, "
             f"and this one has begun; pass them with the first part, on sklearn.base.clone(...) of "
             f"this estimator."
-        )
-    if plan.settings.early_stopping:
-        raise ValueError(
-            f"partial_fit of {name} does not support early_stopping=True, for it sees one part of "
-            f"the rows at a time; set early_stopping=False, or use fit."
-        )
-    class_weight = getattr(estimator, "class_weight", None)
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        raise ValueError(
-            f"partial_fit of {name} does not support class_weight='balanced', for the share of a "
-            f"class is not known in advance. Compute the weights from a large enough sample with "
-            f"sklearn.utils.class_weight.compute_class_weight and pass them as a dict."
         )
     check_streams(estimator, can_continue=can_continue)
 

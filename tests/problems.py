@@ -23,7 +23,7 @@ LOGISTIC_SOLVERS = [*EXACT_LOGISTIC, "gd"]
 # Settings with which a solver comes within 1e-9 of the optimum of a well-conditioned problem. Both
 # bounds are on a loss relative to the first; the error of the coefficients is their square root.
 _TO_THE_END = {"gd": {"tol": 1e-24, "max_iter": 100_000}}
-_NEWTON_TO_THE_END = {"tol": 1e-12}  # newton squares its tol
+_NEWTON_TO_THE_END = {"tol": 1e-12}
 
 
 def linear(solver, **params):

@@ -564,8 +564,6 @@ def test_classes_are_needed_first_and_kept():
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"early_stopping": True}, "early_stopping"),
-        ({"class_weight": "balanced"}, "balanced"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"solver": "adam", "l1_ratio": 1.0, "alpha": 1.0}, "proximal"),
@@ -604,6 +602,11 @@ def test_newton_needs_all_rows():
     case = descent_case("sigmoid")
     model = LogisticRegression().partial_fit(case.X, case.y, classes=[0, 1])
     unavailable(model.set_params(solver="newton"), "set solver='gd' or 'auto'")
+
+
+def test_what_needs_all_rows_hides_the_method():
+    unavailable(LinearRegression(early_stopping=True), "does not support early_stopping=True")
+    unavailable(LogisticRegression(class_weight="balanced"), "pass them as a dict")
 
 
 def test_other_solvers_on_the_way():

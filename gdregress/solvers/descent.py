@@ -16,14 +16,10 @@ import numpy as np
 
 from ..history import StopReason
 from .schedules import checked_factor
+from .stopping import EarlyStopping, Seen, criteria
 
 __all__ = ["DescentSettings", "DescentState", "descend"]
 
-# A rate above its limit shows in this many iterations above the start; beyond these factors
-# of the loss at the start nothing comes back.
-_PATIENCE_ABOVE_START = 10
-_HOPELESS = 1e3
-_HOPELESS_STOCHASTIC = 1e6
 # Trial steps of a line search, as factors of the last step: columns of one pass over X.
 _TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])
 _ARMIJO = 1e-4
@@ -40,9 +36,12 @@ class DescentSettings:
     criterion: str
     n_iter_no_change: int
     early_stopping: bool = False
+    min_delta: float = 0.0
+    raises: bool = False  # where it diverges
     batch_size: int | None = None
     line_search: bool = False
     store_path: bool | str = False  # "step": of every step of an epoch, too
+    is_part: bool = False  # the rows are a part of a stream
 
 
 @dataclass
@@ -63,16 +62,15 @@ class DescentState:
     start_loss: float = math.nan
     best_loss: float = math.inf
     best_theta: np.ndarray | None = None
+    best_iteration: int = 0
     best_validation: float = math.inf
     best_validation_theta: np.ndarray | None = None
+    best_validation_iteration: int = 0
     loss_at_best_validation: float = math.nan
-    idle_validation: int = 0
-    idle_loss: int = 0
-    above_start: int = 0
     last_loss: float = math.nan
-    gradient_check: float = field(default=math.nan)  # max_j g_j^2 / (2 h_jj L(start))
     update_norm: float = math.nan
     rate: float = math.nan
+    memory: dict = field(default_factory=dict)  # of the criteria, by name
     stop: StopReason | None = None  # what the last iteration decided
 
     @classmethod
@@ -80,15 +78,21 @@ class DescentState:
         """The state before the first step."""
         return cls(theta, theta, rule.init(theta, stochastic), generator)
 
-    def prepare_to_continue(self, rule, *, stochastic):
-        """Make ready for more iterations, of full batches or not."""
+    def prepare_to_continue(self, rule, *, stochastic, on_new_rows=False):
+        """Make ready for more iterations, of full batches or not.
+
+        What was measured on the rows of an earlier fit, losses and patience, says nothing about
+        those of another (`on_new_rows`): it is measured again when the descent begins.
+        """
         if self.stop is StopReason.DIVERGED:
             self.theta = self.point = self.best_theta
             self.rule_state = rule.init(self.theta, stochastic)
-            self.average, self.above_start = None, 0
+            self.average, self.memory = None, {}
         elif rule.init(self.theta, stochastic).keys() != self.rule_state.keys():
             # Nesterov's sequence grows with full batches only: its memory starts anew.
             self.point, self.rule_state = self.theta, rule.init(self.theta, stochastic)
+        if on_new_rows:
+            self.start_loss, self.memory = math.nan, {}
         self.stop = None
 
     def copy(self):
@@ -123,7 +127,7 @@ class DescentState:
         return self.best_loss if self.stop is StopReason.DIVERGED else self.last_loss
 
 
-def descend(objective, rule, settings, state, history, *, validation=None, watch=None):
+def descend(objective, rule, settings, state, history, *, gap=None, validation=None, watch=None):
     """Descend for up to ``settings.max_iter`` iterations; returns the reason it stopped.
 
     Parameters
@@ -136,14 +140,15 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
         Brought up to date after every iteration. An interruption in the middle of one leaves it,
         and the history, as they were when the iteration began: nothing is lost, nothing twice.
     history : History
+    gap : OptimalityGap, optional
+        That of the objective; needed with a tolerance.
     validation : object, optional
         An objective whose ``value`` is the validation loss.
     watch : object, optional
         ``begin(theta)`` is called before every iteration, ``end(theta, loss)`` after it; a true
         answer of the latter stops the descent.
     """
-    # Without a tolerance nobody asks for the bound, and it costs a pass over the rows.
-    bound = objective.hessian_bound_diagonal() if settings.tol > 0.0 else None
+    tests = criteria(objective, rule, settings, gap)
     committed, n_rows = state.snapshot(), len(history)
     try:
         with np.errstate(all="ignore"):
@@ -151,7 +156,7 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
             if settings.batch_size is None or math.isnan(state.start_loss):
                 gradient, ahead = _evaluate(objective, state, settings)
             if math.isnan(state.start_loss):
-                _begin(objective, settings, state, history, validation, gradient, bound)
+                _begin(objective, tests, settings, state, history, validation, gradient)
                 committed, n_rows = state.snapshot(), len(history)
             for _ in range(settings.max_iter):
                 if watch is not None:
@@ -167,14 +172,12 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
                 gradient, ahead = _evaluate(objective, state, settings)
                 state.update_norm = _norm(state.reported - before)
                 validation_loss = _validation_loss(validation, state)
-                norm = _norm(gradient)
-                state.gradient_check = _gradient_check(objective, state, gradient, norm, bound)
-                previous_loss = state.best_loss
-                improved = _keep_best(state, validation_loss)
+                previous_best = state.best_loss
+                _keep_best(state, validation_loss)
                 # 3. Stop?
-                state.stop = _reason(objective, rule, settings, state, previous_loss, improved)
+                state.stop = _reason(tests, state, gradient, previous_best, validation_loss)
                 # 4. Remember it, and tell.
-                _record(history, state, settings, norm, validation_loss)
+                _record(history, state, settings, _norm(gradient), validation_loss)
                 committed, n_rows = state.snapshot(), len(history)
                 asked = watch is not None and watch.end(state.result, state.result_loss)
                 if state.stop is not None:
@@ -188,18 +191,31 @@ def descend(objective, rule, settings, state, history, *, validation=None, watch
     return StopReason.MAX_ITER
 
 
-def _begin(objective, settings, state, history, validation, gradient, bound):
-    """Row 0: where the descent starts."""
+def _begin(objective, tests, settings, state, history, validation, gradient):
+    """Row 0: where the descent starts; or what a later one starts from, on rows of its own."""
     state.start_loss = state.last_loss
     if not math.isfinite(state.start_loss):
         raise FloatingPointError(
             "The loss at the start overflows float64; rescale X and y to ordinary units."
         )
     validation_loss = _validation_loss(validation, state)
+    if state.iteration == 0:
+        _record(history, state, settings, _norm(gradient), validation_loss)
+    else:
+        _measure_best_again(objective, validation, state)
     _keep_best(state, validation_loss)
-    norm = _norm(gradient)
-    state.gradient_check = _gradient_check(objective, state, gradient, norm, bound)
-    _record(history, state, settings, norm, validation_loss)
+    for test in tests:
+        if isinstance(test, EarlyStopping):
+            state.memory = {**state.memory, test.name: test.begin(validation_loss)}
+
+
+def _measure_best_again(objective, validation, state):
+    """The losses of the best iterates of an earlier fit, on the rows of this one."""
+    state.best_loss = float(objective.value(state.best_theta)[0])
+    state.best_validation = math.inf
+    if validation is not None and state.best_validation_theta is not None:
+        state.best_validation = float(validation.value(state.best_validation_theta)[0])
+        state.loss_at_best_validation = float(objective.value(state.best_validation_theta)[0])
 
 
 def _full_step(objective, rule, settings, state, gradient):
@@ -279,81 +295,37 @@ def _validation_loss(validation, state):
 
 
 def _keep_best(state, validation_loss):
-    """Remember the best iterates; whether the validation loss improved."""
+    """Remember the best iterates."""
     if state.last_loss < state.best_loss:
         state.best_loss, state.best_theta = state.last_loss, state.reported
+        state.best_iteration = state.iteration
     if validation_loss < state.best_validation:
         state.best_validation, state.best_validation_theta = validation_loss, state.reported
+        state.best_validation_iteration = state.iteration
         state.loss_at_best_validation = state.last_loss
-        return True
-    return False
 
 
-def _gradient_check(objective, state, gradient, norm, bound):
-    """``max_j g_j^2 / (2 h_jj L(start))``: the largest share of the start's loss that a single
-    coordinate step could still gain; with an L1 norm the proximal residual replaces g. Without
-    a bound, 0 at the very optimum and infinite elsewhere."""
-    if bound is None and not objective.has_l1:
-        return math.inf if norm > 0.0 or gradient.any() else 0.0
-    if objective.has_l1:
-        theta = state.reported
-        safe = 1.0 if bound is None else np.where(bound > 0.0, bound, 1.0)
-        gradient = safe * (theta - objective.proximal(theta - gradient / safe, 1.0 / safe))
-    if bound is None:
-        return math.inf if gradient.any() else 0.0
-    # A column of zeros has h = 0 and g = 0: 0 / 0 is no obstacle. Its square could underflow.
-    ratio = np.abs(gradient / np.sqrt(bound))
-    largest = float(np.fmax.reduce(ratio, axis=None, initial=0.0))
-    if largest == 0.0:
-        return 0.0
-    return largest * largest / (2.0 * state.start_loss) if state.start_loss > 0.0 else math.inf
-
-
-def _reason(objective, rule, settings, state, previous_loss, improved):
-    """Why to stop here, or None; the counters of patience are brought up to date."""
-    if _diverged(objective, rule, settings, state):
-        return StopReason.DIVERGED
-    reason = _criterion_met(settings, state, previous_loss)
-    if reason is None and settings.early_stopping:
-        state.idle_validation = 0 if improved else state.idle_validation + 1
-        if state.idle_validation >= settings.n_iter_no_change:
-            return StopReason.EARLY
-    return reason
-
-
-def _criterion_met(settings, state, previous_loss):
-    if settings.tol == 0.0:
-        return None
-    if settings.criterion == "gradient":
-        return StopReason.GRADIENT if state.gradient_check <= settings.tol else None
-    if settings.criterion == "update":
-        return StopReason.UPDATE if state.update_norm < settings.tol else None
-    decrease = previous_loss - state.last_loss
-    idle = decrease < settings.tol * abs(previous_loss)
-    state.idle_loss = state.idle_loss + 1 if idle else 0
-    return StopReason.LOSS if state.idle_loss >= settings.n_iter_no_change else None
-
-
-def _diverged(objective, rule, settings, state):
-    if not math.isfinite(state.last_loss):
-        return True
-    if rule.default_learning_rate is not None or state.last_loss <= state.start_loss:
-        state.above_start = 0  # adaptive steps are bounded: their loss comes back
-        return False
-    state.above_start += 1
-    if state.above_start < _PATIENCE_ABOVE_START and state.last_loss < _HOPELESS * state.start_loss:
-        return False
-    # A start near the optimum is no yardstick: compare with theta = 0 too.
-    zero = float(objective.value(np.zeros_like(state.theta))[0])
-    yardstick = max(state.start_loss, zero)
-    if settings.batch_size is not None:
-        return state.last_loss > _HOPELESS_STOCHASTIC * yardstick
-    if state.last_loss > _HOPELESS * yardstick:
-        return True
-    if settings.line_search or state.above_start < _PATIENCE_ABOVE_START:
-        return False
-    limit = rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
-    return limit is not None and state.rate > limit and state.last_loss > yardstick
+def _reason(tests, state, gradient, previous_best, validation_loss):
+    """Why to stop here, or None; the memories of the criteria are brought up to date."""
+    seen = Seen(
+        state.reported,
+        state.last_loss,
+        gradient,
+        state.update_norm,
+        state.rate,
+        previous_best,
+        state.start_loss,
+        validation_loss,
+        state.rule_state,
+    )
+    for test in tests:
+        before = state.memory.get(test.name)
+        reason, memory = test.check(before, seen)
+        if memory is not before:
+            state.memory = {**state.memory, test.name: memory}
+        if reason is not None:
+            return reason
+    return None
 
 
 def _norm(theta):

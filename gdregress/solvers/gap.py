@@ -77,7 +77,7 @@ __all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain"]
 
 _EPS = np.finfo(np.float64).eps
 # The default of ``tol``: coefficients of standardised columns are within 1 % then.
-DEFAULT_SHARE = 1e-6
+DEFAULT_SHARE = 1e-7
 # Dense columns up to this many: B is formed and factored.
 _MAX_COLUMNS = 2048
 # The reciprocal condition up to which a Cholesky factor tells all directions from noise.
@@ -117,6 +117,7 @@ class OptimalityGap:
         )
         self._mean = self._curvature = self._root = self._singular = None
         self._is_full = False
+        self._last_proven = None
 
     def share(self, theta, loss, gradient, tolerance):
         """The measure as a share of the gain, free of units; see the module.
@@ -146,6 +147,11 @@ class OptimalityGap:
         """
         if self.objective.is_quadratic:
             return measured
+        if self._last_proven is None or self._last_proven[0] is not theta:
+            self._last_proven = theta, self._proven(theta, loss, gradient, measured)
+        return self._last_proven[1]
+
+    def _proven(self, theta, loss, gradient, measured):
         bound = math.inf
         if self._is_factorable:
             bound = self._certificate(theta, self._least_subgradient(theta, gradient))

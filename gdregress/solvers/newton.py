@@ -21,6 +21,8 @@ from .metrics import SampledMetric, backtrack, full_metric
 __all__ = ["newton"]
 
 _EPS = np.finfo(np.float64).eps
+# The decrement is to fall to this share of the tolerance of a descent.
+_SHARE = 1e-5
 # A row that the last step moves by more than this in the linear predictor has not come to rest.
 _STILL_MOVING = 0.1
 # A loss below this share of the start's is worth a pass over X to see if the classes separate.
@@ -41,7 +43,7 @@ def newton(objective, theta, history, *, max_iter, tol, validation=None, watch=N
     history : History
     max_iter : int
     tol : float
-        The decrement is to fall to ``tol^2 L(start)``.
+        The decrement is to fall to ``1e-5 tol L(start)``: a step squares it, so this is cheap.
     validation, watch : objects, optional
         As in :func:`~gdregress.solvers.descent.descend`.
 
@@ -162,5 +164,5 @@ def _separates(framed, update):
 
 
 def _tolerance(tol, loss, start_loss):
-    """What the decrement is to fall to: ``tol^2 L(start)``, or rounding level."""
-    return max(tol * tol * start_loss, 4.0 * _EPS * max(float(loss[0]), _EPS * start_loss))
+    """What the decrement is to fall to: ``1e-5 tol L(start)``, or rounding level."""
+    return max(_SHARE * tol * start_loss, 4.0 * _EPS * max(float(loss[0]), _EPS * start_loss))

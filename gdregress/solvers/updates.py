@@ -40,6 +40,8 @@ class UpdateRule(BaseEstimator):
     # The proximal step is derived for steps along the (extrapolated) gradient itself.
     has_proximal_step = False
     looks_ahead = False
+    # Whether the rule divides by the size of past gradients.
+    is_adaptive = False
     # Rules that divide by the size of past gradients move each coefficient by about the learning
     # rate per step, so theirs is in units of theta; the curvature only says where it is too much.
     default_learning_rate = None
@@ -251,6 +253,7 @@ class Adagrad(UpdateRule):
     array([0.01])
     """
 
+    is_adaptive = True
     default_learning_rate = 0.01
 
     def __init__(self, epsilon=1e-10, *, average=False):
@@ -289,6 +292,7 @@ class RMSProp(UpdateRule):
     array([0.02])
     """
 
+    is_adaptive = True
     default_learning_rate = 0.01
 
     def __init__(self, rho=0.9, epsilon=1e-8, *, average=False):
@@ -332,6 +336,7 @@ class Adam(UpdateRule):
     array([0.5])
     """
 
+    is_adaptive = True
     default_learning_rate = 0.01
 
     def __init__(self, beta1=0.9, beta2=0.999, epsilon=1e-8, *, average=False):
