@@ -10,11 +10,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tables import columns, decimal_comma, groups, text
-
-pd = pytest.importorskip("pandas")
-pytest.importorskip("rich")
 
 from gdregress.cli.errors import InputError
 from gdregress.cli.reading import read

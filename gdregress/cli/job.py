@@ -21,7 +21,7 @@ from .kinds import Column, decide, leaks, rare_below, without_repetitions
 from .reading import RawTable, read
 from .target import Target, find_column, understand
 
-__all__ = ["Prepared", "Result", "prepare", "run"]
+__all__ = ["Prepared", "Result", "prepare", "run", "study_of"]
 
 
 @dataclass
@@ -203,10 +203,10 @@ def _checked_weights(table: RawTable, column: Any) -> np.ndarray:
     return weights
 
 
-def run(prepared: Prepared, arguments: argparse.Namespace, callbacks: Sequence[Any]) -> Result:
-    """Make the fits of the main job."""
+def study_of(prepared: Prepared, arguments: argparse.Namespace) -> Study:
+    """The prepared table, split and ready to be fitted."""
     steps = preparation(prepared.kinds, prepared.target.name, rare_below(len(prepared.rows)))
-    study = Study(
+    return Study(
         prepared.rows,
         prepared.target.y,
         steps,
@@ -217,6 +217,11 @@ def run(prepared: Prepared, arguments: argparse.Namespace, callbacks: Sequence[A
         groups=prepared.groups,
         seed=arguments.seed,
     )
+
+
+def run(prepared: Prepared, arguments: argparse.Namespace, callbacks: Sequence[Any]) -> Result:
+    """Make the fits of the main job."""
+    study = study_of(prepared, arguments)
     study.fit()  # the first fit of a process loads libraries and starts threads: not to be timed
     exact = study.fit()
     descents = [

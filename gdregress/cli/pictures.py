@@ -100,4 +100,19 @@ def as_svg(figure: Figure, title: str) -> str:
     prefix = re.sub(r"\W+", "-", title)
     text = re.sub(r'\bid="', f'id="{prefix}-', text[text.index("<svg") :])
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    # A letter is drawn once for each text that has it, and curves may share a name.
+    text = _only_once(r'<path id="([^"]+)"[^>]*/>', text)
+    text = _only_once(r' id="([^"]+)"', text)
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _only_once(pattern: str, text: str) -> str:
+    """Take out what matches the pattern with an id that an earlier match had."""
+    seen: set[str] = set()
+
+    def kept(match: re.Match[str]) -> str:
+        again = match[1] in seen
+        seen.add(match[1])
+        return "" if again else match[0]
+
+    return re.sub(pattern, kept, text)

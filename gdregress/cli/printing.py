@@ -12,6 +12,7 @@ from rich.text import Text
 from .job import Result
 from .wording import (
     Grid,
+    are_plain,
     coefficient_grids,
     columns_grid,
     fits_grid,
@@ -40,18 +41,12 @@ def print_result(result: Result, out: Console) -> None:
         _say(line, out)
     for note in result.prepared.notes:
         _say(f"note: {note}", out)
-    columns = columns_grid(result)
-    if not _are_plain(result):
-        _print(columns, out, _MOST_COLUMNS)
+    if not are_plain(result):
+        _print(columns_grid(result), out, _MOST_COLUMNS)
     for grid in coefficient_grids(result, _MOST_COEFFICIENTS):
         _print(grid, out)
     _print(fits_grid(result), out)
     _print(search_grid(result), out)
-
-
-def _are_plain(result: Result) -> bool:
-    """Whether all columns are numbers without gaps: then a list of them says nothing."""
-    return all(c.words == "number" and not c.gaps for c in result.prepared.columns)
 
 
 def _print(grid: Grid, out: Console, most: int | None = None) -> None:

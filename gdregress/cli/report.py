@@ -11,6 +11,7 @@ from .job import Result
 from .pictures import as_svg, coefficient_figure, fit_figure, loss_figure
 from .wording import (
     Grid,
+    are_plain,
     coefficient_grids,
     columns_grid,
     fits_grid,
@@ -62,7 +63,7 @@ def report_html(result: Result, argv: Sequence[str]) -> str:
         f"<h1>{escape(title.partition(': ')[2])}</h1>",
         *(f"<p class=below>{escape(line)}</p>" for line in lines),
         f"<ul>{notes}</ul>" if notes else "",
-        _table(columns_grid(result)),
+        "" if are_plain(result) else _table(columns_grid(result)),
         *(_table(grid) for grid in coefficient_grids(result, sys.maxsize)),
         _figure(as_svg(coefficient_figure(result), "coefficients")),
         _table(fits_grid(result)),

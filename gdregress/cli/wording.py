@@ -15,6 +15,7 @@ from .job import Result
 
 __all__ = [
     "Grid",
+    "are_plain",
     "coefficient_grids",
     "columns_grid",
     "fits_grid",
@@ -93,6 +94,11 @@ def opening(result: Result) -> list[str]:
     return lines
 
 
+def are_plain(result: Result) -> bool:
+    """Whether all columns are numbers without gaps: then a list of them says nothing."""
+    return all(c.words == "number" and not c.gaps for c in result.prepared.columns)
+
+
 def columns_grid(result: Result) -> Grid:
     """What became of each column."""
     kept = [column for column in result.prepared.columns if column.kind is not None]
@@ -158,7 +164,9 @@ def _coefficient_grid(
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    if seconds < 1.0:
+        return f"{seconds * 1e3:.{0 if seconds >= 0.1 else 1}f} ms"
+    return f"{seconds:.1f} s"
 
 
 def fits_grid(result: Result) -> Grid:
@@ -166,7 +174,7 @@ def fits_grid(result: Result) -> Grid:
     study, exact = result.study, result.exact
     score = "accuracy" if study.is_classification else "R²"
     fits: list[tuple[str, Fit]] = [(exact.model.solver_, exact)]
-    fits += [(f"{f.model.solver_}, tol={f.model.tol:g}", f) for f in result.descents]
+    fits += [(f"{f.model.solver_} tol={f.model.tol:g}", f) for f in result.descents]
     if result.search is not None:
         best = result.search.best
         fits.append((f"search: rate {best.model.learning_rate_:.3g}", best))
@@ -188,15 +196,15 @@ def fits_grid(result: Result) -> Grid:
         )
     on = "held out" if len(study.test) else "fitted (none are held out)"
     below = [
-        f"{score} on the rows {on}. coef. off: |θ − θ*| / |θ*|; loss off: (L − L*) / L(constant),"
-        " * the exact fit: the share of what a fit can gain that is missing."
+        f"{score} on the rows {on}. θ off: |θ − θ*| / |θ*|; L off: (L − L*) / L(best constant),"
+        " the share of what a fit can gain that is missing; * the exact fit."
     ]
     rate = result.descents[0].model.learning_rate_
     below.append(
         f"The descents took the automatic rate {rate:.3g}, for at most {study.long} iterations."
     )
     below += [f"note on the exact fit: {message}" for message in exact.warnings]
-    header = ["fit", score, "iter.", "time", "coef. off", "loss off", "stop reason"]
+    header = ["fit", score, "iter.", "time", "θ off", "L off", "stop reason"]
     return Grid("Fits", header, rows, frozenset(range(1, 6)), tuple(below))
 
 
@@ -231,7 +239,7 @@ def search_grid(result: Result) -> Grid:
     loss = "log-loss" if study.is_classification else "squared error"
     below = [
         f"gain: the share of the best constant's {loss} that the rate saves on rows not fitted"
-        f" ({'D²' if study.is_classification else 'R²'}, mean of {search.folds} folds); loss off:"
+        f" ({'D²' if study.is_classification else 'R²'}, mean of {search.folds} folds); L off:"
         " the share it is off the exact fit on the rows fitted."
         f" {study.iterations} iterations each.",
     ]
@@ -240,7 +248,7 @@ def search_grid(result: Result) -> Grid:
             "overfits: nearer to the exact fit than the chosen rate, and worse on rows not fitted."
         )
     chosen_at = next(i for i, rate in enumerate(search.rates) if rate is search.chosen)
-    header = ["rate", "", "gain (CV)", "loss off", "verdict"]
+    header = ["rate", "", "gain (CV)", "L off", "verdict"]
     return Grid(
         "Search over learning rates", header, rows, frozenset({0, 2, 3}), tuple(below), chosen_at
     )
