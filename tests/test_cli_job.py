@@ -272,7 +272,7 @@ def test_the_report_is_one_file_with_everything(target):
     assert page.count("<svg") == 3
     assert "x &lt;b&gt;" in page
     assert "<b>" not in page
-    for heading in ("Columns", "Coefficients", "Fits", "Search over learning rates"):
+    for heading in ("Coefficients", "Fits", "Search over learning rates"):
         assert f"<h2>{heading}" in page
     # Nothing is loaded from elsewhere, and no id stands twice.
     assert not re.findall(

@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import __version__
 from .errors import InputError
 
-__all__ = ["BUNDLED", "MODELS", "PICTURES", "parse"]
+__all__ = ["BUNDLED", "MODELS", "PICTURES", "fit_parser", "parse", "predict_parser"]
 
 BUNDLED = {"diabetes": "regression", "breast_cancer": "classification", "digits": "classification"}
 PICTURES = (".png", ".svg", ".pdf")
@@ -31,7 +31,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     predicting = bool(argv) and argv[0] == "predict"
     # `gdregress fit FILE` is what some will try.
     rest = argv[1:] if argv and argv[0] in {"predict", "fit"} else argv
-    arguments = (_predict_parser() if predicting else _fit_parser()).parse_args(rest)
+    arguments = (predict_parser() if predicting else fit_parser()).parse_args(rest)
     arguments.command = "predict" if predicting else "fit"
     _check_reading(arguments)
     if not predicting:
@@ -52,7 +52,8 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _fit_parser() -> argparse.ArgumentParser:
+def fit_parser() -> argparse.ArgumentParser:
+    """The options of the main job."""
     parser = argparse.ArgumentParser(
         prog="gdregress",
         description="Fit a table exactly and by gradient descent, search over learning rates, and"
@@ -103,7 +104,8 @@ def _fit_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict_parser() -> argparse.ArgumentParser:
+def predict_parser() -> argparse.ArgumentParser:
+    """The options of ``gdregress predict``."""
     parser = argparse.ArgumentParser(
         prog="gdregress predict", description="Predict the rows of a table with a saved model."
     )

@@ -32,6 +32,16 @@ class TableColumns(TransformerMixin, OneToOneFeatureMixin, BaseEstimator):
         (years and their fraction; hours where the format has no date), or ``"category"``.
     target : str or None
         The column that the model at the end of the pipeline predicts.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gdregress.cli.columns import TableColumns
+    >>> table = pd.DataFrame({"price": ["$1,200", "$950"], "sold": ["2020-07-01", "2021-01-01"]})
+    >>> TableColumns({"price": "number", "sold": "date %Y-%m-%d"}).fit_transform(table).round(2)
+        price    sold
+    0  1200.0  2020.5
+    1   950.0  2021.0
     """
 
     def __init__(self, kinds: dict[str, str], target: str | None = None) -> None:

@@ -89,6 +89,7 @@ def _has(package: str) -> bool:
 
 
 def _fit(arguments: Any, argv: Sequence[str]) -> None:
+    from ..callback import ProgressBar
     from .job import prepare, run
     from .printing import console, print_result
     from .writing import check_can_save, save_model
@@ -102,7 +103,7 @@ def _fit(arguments: Any, argv: Sequence[str]) -> None:
     if arguments.save is not None:
         check_can_save(arguments.save)
     prepared = prepare(arguments)
-    result = run(prepared, arguments, _progress_callbacks())
+    result = run(prepared, arguments, [ProgressBar()])
     out = console()
     print_result(result, out)
     out.print()
@@ -134,18 +135,6 @@ def _draw(result: Any, path: str, out: Any) -> None:
     with whole_file(path, "--output") as file:
         figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=150)
     out.print(f"loss curves: {path}", soft_wrap=True)
-
-
-def _progress_callbacks() -> list[Any]:
-    """A progress bar where somebody watches stderr."""
-    if not sys.stderr.isatty():
-        return []
-    import rich
-    from sklearn.callback import ProgressBar
-
-    # scikit-learn's bar writes to rich's console, which is stdout unless told otherwise.
-    rich.reconfigure(stderr=True)
-    return [ProgressBar(max_propagation_depth=0)]
 
 
 def run_program() -> int:
