@@ -217,6 +217,8 @@ class BlockObjective:
         return hessian
 
     def hessian_product(self, theta, direction):
+        if not self.fit_intercept:
+            direction = np.vstack([direction[:-1], np.zeros_like(direction[-1:])])
         product = self.blocks.reduce(self._hessian_product, theta, direction)
         product /= self.total_weight
         if not self.fit_intercept:

@@ -285,6 +285,19 @@ def test_hessian_bound(name, weighted, fit_intercept, alpha, max_gram_columns, m
 
 
 @each_kind
+@each_intercept
+def test_hessian_products_are_symmetric(name, fit_intercept):
+    """In any directions: an eigenvalue solver starts from a random one, intercept included."""
+    problem = Problem(name, fit_intercept=fit_intercept)
+    objective = problem.objective()
+    u, v = np.random.default_rng(0).standard_normal((2, *problem.theta.shape))
+    left, right = (
+        np.vdot(a, objective.hessian_product(problem.theta, b)) for a, b in ((u, v), (v, u))
+    )
+    assert_allclose(left, right, rtol=1e-12)
+
+
+@each_kind
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("frame", [FRAME, Frame(np.zeros(4), FRAME.scale)], ids=["both", "scaled"])
 def test_hessian_bound_in_a_frame_is_that_of_its_columns(name, norm_first, frame):

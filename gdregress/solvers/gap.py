@@ -264,7 +264,7 @@ class OptimalityGap:
             curvature = objective.hessian_product(theta, units)[-1]
             curvature += np.trace(curvature) / n_outputs**2 * (n_outputs > 1)  # the gauge
             theta = theta.copy()
-            theta[-1, 0] -= np.linalg.lstsq(curvature, pull)[0]
+            theta[-1, 0] -= np.linalg.lstsq(curvature, pull, rcond=None)[0]
         return theta
 
     def _strong_convexity(self, theta, gradient):
