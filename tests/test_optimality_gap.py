@@ -231,6 +231,6 @@ def test_the_bound_is_a_float_that_tells_its_share():
     fit = LinearRegression(solver="gd", max_iter=5, tol=0).fit(X, y)
     gap = optimality_gap(fit, X, y)
     assert gap.share == pytest.approx(float(gap) / (0.5 * y.var()))
-    assert "exact for squares" in repr(gap)
+    assert "quadratic" in repr(gap)
     again = pickle.loads(pickle.dumps(gap))
     assert (again, again.share, again.method) == (gap, gap.share, gap.method)

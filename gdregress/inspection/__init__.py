@@ -18,6 +18,7 @@ from ._loss_surface import LossSurfaceDisplay
 from ._prediction import PredictionInterval, prediction_interval
 from ._rates import LearningRateBounds, RateBounds, learning_rate_bounds
 from ._regression import RegressionDisplay
+from ._summary import Summary, summary
 
 __all__ = [
     "CoefficientPathDisplay",
@@ -37,10 +38,12 @@ __all__ = [
     "RateBounds",
     "RateTrial",
     "RegressionDisplay",
+    "Summary",
     "coefficient_table",
     "conditioning",
     "learning_rate_bounds",
     "objective",
     "optimality_gap",
     "prediction_interval",
+    "summary",
 ]

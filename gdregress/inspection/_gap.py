@@ -132,7 +132,7 @@ def optimality_gap(estimator: Any, X: Any, y: Any, sample_weight: Any = None) ->
     >>> descent = LinearRegression(solver="gd", max_iter=100, tol=0).fit(scale(X), y)
     >>> gap = optimality_gap(descent, scale(X), y)
     >>> gap
-    7.32 (1/2 g^T H^-1 g, exact for squares)
+    7.32 (the gap itself, as the loss is quadratic)
     >>> bool(abs(descent.loss_ - exact.loss_ - gap) < 1e-8)
     True
     """
@@ -158,7 +158,7 @@ def _bound(objective: BlockObjective, theta: np.ndarray) -> tuple[float, str]:
         return _without_matrices(objective, theta, n_parameters)
     smooth = _Smooth.of(objective)
     if objective.is_quadratic:
-        return smooth.gap_of_squares(theta), "1/2 g^T H^-1 g, exact for squares"
+        return smooth.gap_of_squares(theta), "the gap itself, as the loss is quadratic"
     return smooth.bound_of_logistic(theta)
 
 
@@ -217,7 +217,7 @@ class _Smooth:
         return 0.5 * length**2 + self.unseen(theta)
 
     def bound_of_logistic(self, theta: np.ndarray) -> tuple[float, str]:
-        what = "bound for self-concordant losses from the decrement of Newton's method"
+        what = "from the decrement of Newton's method, for self-concordant losses"
         bound, near = self._self_concordant(theta)
         if near:
             return bound + self.unseen(theta), what
@@ -236,7 +236,7 @@ class _Smooth:
         decrease = loss - float(self.objective.value(better)[0])
         through = max(decrease, 0.0) + rest + self.unseen(better) + _NOISE * _EPS * loss
         bound = min(through, bound + self.unseen(theta))
-        return bound, f"what Newton's method gains from there, and the {what}"
+        return bound, f"what Newton's method still gains, and a bound {what}"
 
     def _self_concordant(self, theta: np.ndarray) -> tuple[float, bool]:
         """The bound from theta, without `unseen`, and whether ``a`` makes it a tight one."""
@@ -293,7 +293,7 @@ def _with_l1(objective: BlockObjective, theta: np.ndarray) -> tuple[float, str]:
         through = max(decrease, 0.0) + _duality(objective, better) + rounding
         if through < bound:
             bound = through
-            what = "what Newton's method gains on the support, and the duality gap there"
+            what = "what Newton's method still gains, and the duality gap there"
     return bound, what
 
 

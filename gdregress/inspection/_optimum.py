@@ -32,7 +32,7 @@ from ..kernels import Block, linear_predictor
 from ..objective import BlockObjective
 from ..penalty import ElasticNet
 from ._basis import Basis
-from ._problem import Problem
+from ._problem import Problem, Refusal
 
 __all__ = ["COV_TYPES", "Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]
 
@@ -444,7 +444,7 @@ def _check_overlap(
         raise _separated(problem, inside, step)
 
 
-def _separated(problem: Problem, inside: BlockObjective, direction: np.ndarray) -> ValueError:
+def _separated(problem: Problem, inside: BlockObjective, direction: np.ndarray) -> Refusal:
     """The error of classes without an optimum, with the columns that do most of the separating."""
     outside = inside.frame.leave(direction)[:-1, 0]
     pull = np.ptp(outside, axis=1) if outside.shape[1] > 1 else np.abs(outside[:, 0])
@@ -467,6 +467,6 @@ def _check_at_optimum(problem: Problem, off: float) -> None:
     raise problem.fails(
         f"needs coefficients at the optimum on the X, y and sample_weight given, and these are "
         f"{off:.2g} standard errors away from it",
-        f"pass the rows and weights that the fit saw, and refit with {exact} or a smaller tol than "
-        f"{model.tol!r} if it did not reach the optimum",
+        f"pass the rows and weights that the fit saw, and refit with {exact}, or with more "
+        f"iterations and a smaller tol, if it did not reach the optimum",
     )

@@ -23,7 +23,11 @@ from ..objective import BlockObjective
 from ..parameters import check_plan
 from ..threads import single_threaded_blas
 
-__all__ = ["Problem", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
+__all__ = ["Problem", "Refusal", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
+
+
+class Refusal(ValueError):
+    """What is asked would mean nothing for this fit, whose data are in order."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class Problem:
     def title(self) -> str:
         return type(self.model).__name__
 
-    def fails(self, reason: str, remedy: str) -> ValueError:
+    def fails(self, reason: str, remedy: str) -> Refusal:
         """The error that the caller cannot go on: one sentence."""
-        return ValueError(f"{self.caller} of {self.title} {reason}; {remedy}.")
+        return Refusal(f"{self.caller} of {self.title} {reason}; {remedy}.")
 
 
 @contextmanager
