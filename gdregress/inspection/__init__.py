@@ -16,6 +16,7 @@ from ._learning_rate import LearningRateDisplay, RateTrial
 from ._loss_curve import LossCurveDisplay
 from ._loss_surface import LossSurfaceDisplay
 from ._prediction import PredictionInterval, prediction_interval
+from ._problem import Refusal
 from ._rates import LearningRateBounds, RateBounds, learning_rate_bounds
 from ._regression import RegressionDisplay
 from ._summary import Summary, summary
@@ -37,6 +38,7 @@ __all__ = [
     "PredictionInterval",
     "RateBounds",
     "RateTrial",
+    "Refusal",
     "RegressionDisplay",
     "Summary",
     "coefficient_table",

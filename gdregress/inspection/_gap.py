@@ -66,7 +66,8 @@ class GapBound(float):
     def __new__(cls, value: float, method: str, gain: float) -> GapBound:
         self = super().__new__(cls, value)
         self.method = method
-        self.share = value / gain if gain > 0.0 else (0.0 if value == 0.0 else math.inf)
+        share = value / gain if gain > 0.0 else (0.0 if value == 0.0 else math.inf)
+        self.share = float(share)
         return self
 
     def __repr__(self) -> str:

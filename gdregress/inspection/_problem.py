@@ -27,7 +27,10 @@ __all__ = ["Problem", "Refusal", "fitted_theta", "problem_of", "rows_for", "unfi
 
 
 class Refusal(ValueError):
-    """What is asked would mean nothing for this fit, whose data are in order."""
+    """What is asked would mean nothing for this fit; the data and the arguments are in order."""
+
+
+Refusal.__module__ = "gdregress.inspection"  # where it is to be imported from
 
 
 @dataclass(frozen=True)
