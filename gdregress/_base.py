@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgError
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._descending import DescentMixin, without_batches_of_everything
@@ -20,6 +20,7 @@ from ._watch import Watch
 from .advice import names_of
 from .blocks import RowBlocks
 from .checks import (
+    assert_finite,
     check_held_out,
     check_initial_theta,
     check_last_theta,
@@ -27,7 +28,7 @@ from .checks import (
     check_validation_arguments,
     naming,
     normalised_weights,
-    refuse_dates,
+    real_numbers,
 )
 from .history import History
 from .objective import BlockObjective, ColumnsOutOfRange
@@ -241,7 +242,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
     def _skip_part(self, X, first):
         """Rows that all weigh nothing add nothing, and cannot be where a stream begins."""
         name = type(self).__name__
-        assert_all_finite(X, estimator_name=name, input_name="X")
+        assert_finite(self, X)
         if first:
             raise ValueError(
                 f"The first part of a stream of {name}.partial_fit needs a row of positive weight, "
@@ -277,11 +278,11 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
             X = validate_data(
                 self, X, reset=reset, accept_sparse=_ACCEPT_SPARSE, ensure_all_finite=False
             )
-            refuse_dates(X)
+            X = real_numbers(X)
         if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub"):
             y = self._check_y(y)
         check_consistent_length(X, y)
-        assert_all_finite(y, input_name="y", estimator_name=type(self).__name__)
+        assert_finite(self, y, "y")
         self._dtype = "float32" if X.dtype == np.float32 else "float64"
         return X, y
 
@@ -299,7 +300,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         """The unpenalised loss on the user's own rows."""
         with naming(self, "X_val"):
             X_val = validate_data(self, X_val, accept_sparse=_ACCEPT_SPARSE, reset=False)
-            refuse_dates(X_val)
+            X_val = real_numbers(X_val)
         sample_weight_val = check_sample_weight(self, sample_weight_val, X_val, "sample_weight_val")
         target, weight = self._encode_validation(y_val, sample_weight_val)
         if target.shape[1] != n_columns:
@@ -329,7 +330,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
             )
         X_held_out = X[held_out]
         # A bad value there would spoil the validation loss, and no step would notice it.
-        assert_all_finite(X_held_out, estimator_name=type(self).__name__, input_name="X")
+        assert_finite(self, X_held_out)
         validation = self._objective(
             X_held_out, target[held_out], held_out_weight, workers, penalty=ElasticNet()
         )
@@ -356,7 +357,8 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
 
     def _linear_predictor(self, X):
         check_is_fitted(self, "coef_")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        with naming(self, "X"):
+            X = real_numbers(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
         z = self._product(X)
         if z.dtype == np.float32 and not np.isfinite(z).all():
             z = self._product(X.astype(np.float64))  # terms may overflow where their sum does not
@@ -393,7 +395,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
                 yield
         except (FloatingPointError, LinAlgError) as error:
             name = type(self).__name__
-            assert_all_finite(X, estimator_name=name, input_name="X")
+            assert_finite(self, X)
             what = str(error)
             if isinstance(error, ColumnsOutOfRange):
                 what = error.sentence(f"column {names_of(self, error.columns)}")

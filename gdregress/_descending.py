@@ -7,9 +7,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 
 from .advice import advise_after_descent, advise_batch_of_everything
+from .checks import assert_finite
 from .history import StopReason
 from .moments import CentredMoments, QuadraticObjective
 from .parameters import check_keeps_its_descent, check_plan
@@ -81,7 +82,7 @@ class DescentMixin:
     def _look_for_bad_rows(self, rows, state):
         """A loss that is no number may come from X, which nobody may have looked at so far."""
         if not math.isfinite(state.last_loss):
-            assert_all_finite(rows.blocks.X, estimator_name=type(self).__name__, input_name="X")
+            assert_finite(self, rows.blocks.X)
 
     def _set_optimality(self, objective, gap, theta, settings):
         """``converged_`` and ``optimality_gap_`` of theta."""

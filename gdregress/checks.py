@@ -9,10 +9,11 @@ from numbers import Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 
 __all__ = [
     "as_numbers",
+    "assert_finite",
     "check_held_out",
     "check_initial_theta",
     "check_labels",
@@ -24,7 +25,7 @@ __all__ = [
     "encode_labels",
     "naming",
     "normalised_weights",
-    "refuse_dates",
+    "real_numbers",
 ]
 
 
@@ -35,7 +36,7 @@ _MAX_TRIANGLE_BYTES = 2**30
 _NO_NUMBERS = re.compile(
     r"could not convert|argument must be|array element|inhomogeneous|bytes/strings|'numeric'"
     r"|[Cc]annot (?:cast|convert)|[Cc]omplex data|unsupported operand|do not have a common"
-    r"|NAType|ambiguous|promoted|no matching signature"
+    r"|NAType|ambiguous|promoted|no matching signature|too large to convert"
 )
 
 
@@ -43,11 +44,13 @@ _NO_NUMBERS = re.compile(
 def naming(estimator, argument):
     """Whoever converts the argument: an error says whose value is no number."""
     try:
-        yield
-    except (TypeError, ValueError) as error:
+        with np.errstate(all="ignore"):  # sums of infinities, on the way to the error
+            yield
+    except (TypeError, ValueError, OverflowError) as error:
         if not _NO_NUMBERS.search(str(error)):
             raise
-        raise type(error)(
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
             f"{argument!r} of {type(estimator).__name__} must hold real numbers, and nothing else; "
             f"encode text and dates before: {error}"
         ) from error
@@ -59,14 +62,23 @@ def as_numbers(estimator, value, name, **options):
         array = check_array(
             value, dtype="numeric", ensure_2d=False, input_name=name, estimator=estimator, **options
         )
-        refuse_dates(array)
-        return array.astype(np.float64, copy=False)
+        return real_numbers(array).astype(np.float64, copy=False)
 
 
-def refuse_dates(array):
-    """Within :func:`naming`: NumPy would turn dates into counts of days or nanoseconds."""
+def real_numbers(array):
+    """Within :func:`naming`: an array of a type that NumPy calculates with.
+
+    It would turn dates into counts of days or nanoseconds.
+    """
     if array.dtype.kind in "mM":
         raise TypeError(f"cannot convert {array.dtype} without a unit of yours.")
+    return array.astype(np.float64) if array.dtype.kind == "O" else array
+
+
+def assert_finite(estimator, array, name="X"):
+    """scikit-learn's own words about NaN and infinity, and no raw warning on the way."""
+    with np.errstate(all="ignore"):
+        assert_all_finite(array, estimator_name=type(estimator).__name__, input_name=name)
 
 
 def check_targets(estimator, y, name="y"):
@@ -84,7 +96,21 @@ def check_labels(estimator, y, name="y"):
         raise ValueError(
             f"Complex data not supported: {name!r} of {type(estimator).__name__} must hold labels."
         )
+    try:
+        assert_finite(estimator, y, name)
+    except TypeError as error:  # pandas.NA is neither equal nor unequal to itself
+        raise _unsortable(estimator, y, name) from error
     return y
+
+
+def _unsortable(estimator, y, name):
+    kinds = sorted({type(label).__name__ for label in y})
+    return ValueError(
+        f"{name!r} of {type(estimator).__name__} must hold labels of one kind that can be "
+        f"sorted, such as text or numbers, and none that is missing; got labels of type "
+        f"{' and '.join(kinds)}. Convert them, for example with [str(label) for label in "
+        f"{name}]."
+    )
 
 
 def _refuse_nothing(estimator, y, name):
@@ -151,13 +177,7 @@ def encode_labels(estimator, y, name="y"):
     try:
         return np.unique(y, return_inverse=True)
     except TypeError as error:
-        kinds = sorted({type(label).__name__ for label in y})
-        raise ValueError(
-            f"{name!r} of {type(estimator).__name__} must hold labels of one kind that can be "
-            f"sorted, such as text or numbers, and none that is missing; got labels of type "
-            f"{' and '.join(kinds)}. Convert them, for example with [str(label) for label in "
-            f"{name}]."
-        ) from error
+        raise _unsortable(estimator, y, name) from error
 
 
 def check_initial_theta(estimator, shape, coef_init, intercept_init):

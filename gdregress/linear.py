@@ -375,7 +375,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             At most 1; minus infinity where the predictions are that far off.
         """
         predicted = self.predict(X)
-        values = np.asarray(y)
+        y = values = check_targets(self, y)
         if values.dtype.kind == "f" and values.size:
             unit = np.abs(values).max(axis=0)
             if not ((unit == 0.0) | ((unit > 1e-100) & (unit < 1e100))).all():

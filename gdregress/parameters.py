@@ -53,9 +53,13 @@ def _real(estimator, name, accepted, valid):
         isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)
     ):
         _fail(TypeError, estimator, name, value, accepted)
-    if not (math.isfinite(value) and valid(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond float64
+        number = math.inf
+    if not (math.isfinite(number) and valid(number)):
         _fail(ValueError, estimator, name, value, accepted)
-    return float(value)
+    return number
 
 
 def _whole(estimator, name, accepted, valid):

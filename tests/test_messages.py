@@ -224,6 +224,65 @@ def test_an_argument_that_holds_no_numbers(estimator, y, name, value):
     assert f"{name!r} of {estimator.__name__}" in message or f"Input {name}" in message
 
 
+MISFITS = {
+    "text": np.full((60, 3), "a", dtype=object),
+    "dates": np.full((60, 3), np.datetime64("2020-01-01")),
+    "categories": pd.DataFrame({"a": pd.Categorical(["u", "v"] * 30), "b": Y, "c": Y}),
+    "date and number": pd.DataFrame({"a": pd.date_range("2020", periods=60), "b": Y, "c": Y}),
+    "missing": np.array([[1.0, 2.0, pd.NA]] * 60, dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+@each_estimator
+def test_rows_that_hold_no_numbers(estimator, y, kind):
+    classes = {} if estimator is LinearRegression else {"classes": [0, 1]}
+    model = estimator(alpha=0.1).fit(X, y)
+    calls = [
+        lambda: estimator().fit(MISFITS[kind], y),
+        lambda: estimator(solver="gd").partial_fit(MISFITS[kind], y, **classes),
+    ]
+    if isinstance(MISFITS[kind], np.ndarray):
+        calls += [lambda: model.predict(MISFITS[kind]), lambda: model.score(MISFITS[kind], y)]
+    for call in calls:
+        assert f"'X' of {estimator.__name__} must hold real numbers" in refusal(call)
+
+
+def test_kinds_of_columns_that_are_numbers():
+    """Nullable integers and booleans, categories and objects, without a missing value."""
+    frame = pd.DataFrame(
+        {
+            "integer": pd.array(THREE, dtype="Int64"),
+            "truth": pd.array(LABELS > 0, dtype="boolean"),
+            "category": pd.Categorical(np.arange(60) % 5),
+            "object": X[:, 0].astype(object),
+        }
+    )
+    plain = np.column_stack([THREE, LABELS, np.arange(60) % 5, X[:, 0]]).astype(float)
+    for y in (Y, pd.array(THREE, dtype="Int64"), pd.Series(Y).astype(object)):
+        model = LinearRegression().fit(frame, y)
+        expected = LinearRegression().fit(plain, np.asarray(y, dtype=float))
+        np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-10, atol=1e-12)
+    assert_array_equal(model.predict(frame), model.predict(frame.astype(float)))
+
+
+@pytest.mark.parametrize("array", ["X", "y"])
+@each_estimator
+def test_infinities_of_both_signs(estimator, y, array):
+    """Their sum is no number, which NumPy says in a RuntimeWarning: here an error."""
+    bad = {"X": X.copy(), "y": y.astype(float)}
+    bad[array][:2] = np.inf
+    bad[array][2:4] = -np.inf
+    assert f"Input {array} contains infinity" in refusal(estimator().fit, **bad)
+    if array == "X":
+        assert "Input X contains inf" in refusal(estimator(alpha=0.1).fit(X, y).predict, bad["X"])
+
+
+@pytest.mark.parametrize("name", ["alpha", "tol", "learning_rate", "l1_ratio"])
+def test_an_integer_beyond_float64(name):
+    assert f"{name!r} of LinearRegression" in refusal(LinearRegression(**{name: 10**400}).fit, X, Y)
+
+
 @pytest.mark.parametrize("weights", [{0: "a", 1: 1}, {0: None}, {0: [1.0]}, {0: 1j}], ids=str)
 def test_class_weights_that_are_no_numbers(weights):
     message = refusal(LogisticRegression(class_weight=weights).fit, X, LABELS)
