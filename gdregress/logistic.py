@@ -304,7 +304,10 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _codes_of(self, y, name, where):
         """The place of each label among the classes."""
         labels, codes = encode_labels(self, y, name)
-        known = np.isin(labels, self.classes_)
+        try:
+            known = np.isin(labels, self.classes_)
+        except TypeError:  # dates among numbers
+            known = np.zeros(len(labels), dtype=bool)
         if not known.all():
             unknown = labels[~known][:5].tolist()
             raise ValueError(
@@ -321,7 +324,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             bad = {
                 label: weight
                 for label, weight in self.class_weight.items()
-                if not (isinstance(weight, Real) and 0 <= weight < np.inf)
+                if not (isinstance(weight, Real) and 0 <= weight <= np.finfo(np.float64).max)
             }
             if bad:
                 raise ValueError(
