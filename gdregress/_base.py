@@ -3,6 +3,7 @@
 fit -> validate -> objective -> solver -> fitted attributes
 """
 
+import copy
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._descending import DescentMixin, without_batches_of_everything
 from ._saving import SavingMixin
+from ._showing import ShowingMixin
 from ._watch import Watch
 from .advice import names_of
 from .blocks import RowBlocks
@@ -24,6 +26,7 @@ from .checks import (
     check_held_out,
     check_initial_theta,
     check_last_theta,
+    check_namespace,
     check_sample_weight,
     check_validation_arguments,
     naming,
@@ -42,7 +45,7 @@ __all__ = ["BaseRegression"]
 _ACCEPT_SPARSE = "csr"
 
 
-class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstimator):
+class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstimator):
     """Common part of the estimators; the parameters are documented there.
 
     A subclass names its exact solvers, turns y into targets, and solves exactly.
@@ -136,6 +139,15 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
         with self._unchanged_on_error(), single_threaded_blas() as workers:
             asks_for_descent = has_start or X_val is not None or self._is_pending()
             plan = check_plan(self, self._exact_solvers, asks_for_descent=asks_for_descent)
+            check_namespace(
+                self,
+                sample_weight=sample_weight,
+                coef_init=coef_init,
+                intercept_init=intercept_init,
+                X_val=X_val,
+                y_val=y_val,
+                sample_weight_val=sample_weight_val,
+            )
             check_validation_arguments(self, X_val, y_val, sample_weight_val)
             previous = None if has_start else self._descent_to_continue(plan)
             last = self._last_theta(plan) if not has_start else None
@@ -274,6 +286,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
 
     def _validate_rows(self, X, y, *, reset):
         """X and y as arrays; X is read block-wise later, and its NaN found there."""
+        check_namespace(self, X=X, y=y)
         with naming(self, "X"):
             X = validate_data(
                 self, X, reset=reset, accept_sparse=_ACCEPT_SPARSE, ensure_all_finite=False
@@ -348,6 +361,14 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
             raise AttributeError(f"{type(self).__name__} has no 'loss_curve_' before it is fitted.")
         return self.history_["loss"]
 
+    def _as_scikit_learns(self, model, names):
+        """`model`, a class of scikit-learn's, with this estimator's fitted attributes."""
+        check_is_fitted(self, "coef_")
+        for name in ("coef_", "intercept_", "n_features_in_", "feature_names_in_", *names):
+            if name in vars(self):
+                setattr(model, name, copy.copy(vars(self)[name]))
+        return model
+
     def _set_theta(self, theta):
         if not np.all(np.isfinite(theta)):
             raise FloatingPointError(
@@ -357,6 +378,7 @@ class BaseRegression(SavingMixin, DescentMixin, CallbackSupportMixin, BaseEstima
 
     def _linear_predictor(self, X):
         check_is_fitted(self, "coef_")
+        check_namespace(self, X=X)
         with naming(self, "X"):
             X = real_numbers(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
         z = self._product(X)

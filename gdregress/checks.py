@@ -9,6 +9,7 @@ from numbers import Real
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_initial_theta",
     "check_labels",
     "check_last_theta",
+    "check_namespace",
     "check_room_for_triangle",
     "check_sample_weight",
     "check_targets",
@@ -38,6 +40,21 @@ _NO_NUMBERS = re.compile(
     r"|[Cc]annot (?:cast|convert)|[Cc]omplex data|unsupported operand|do not have a common"
     r"|NAType|ambiguous|promoted|no matching signature|too large to convert"
 )
+
+
+def check_namespace(estimator, **arguments):
+    """Refuse arrays of other libraries where scikit-learn would not convert them to NumPy's."""
+    if not get_config()["array_api_dispatch"]:
+        return
+    for name, value in arguments.items():
+        if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)):
+            kind = type(value)
+            raise TypeError(
+                f"{type(estimator).__name__} computes with NumPy on the CPU; got {name!r} as "
+                f"{kind.__module__}.{kind.__qualname__} while array_api_dispatch=True. Convert it "
+                f"with numpy.asarray, or call within "
+                f"sklearn.config_context(array_api_dispatch=False), which does so."
+            )
 
 
 @contextmanager

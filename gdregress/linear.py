@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
@@ -388,6 +389,28 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             sample_weight = normalised_weights(np.asarray(sample_weight, dtype=np.float64))
         with np.errstate(over="ignore"):
             return r2_score(y, predicted, sample_weight=sample_weight)
+
+    def to_sklearn(self):
+        """The fitted model as :class:`sklearn.linear_model.LinearRegression`.
+
+        For what knows scikit-learn's classes by name, such as SHAP, or a colleague without this
+        package. It predicts the same, in the same dtype; fitting it again solves least squares
+        without a penalty.
+
+        Returns
+        -------
+        sklearn.linear_model.LinearRegression
+            With copies of the fitted attributes that it shares with this estimator.
+
+        Examples
+        --------
+        >>> from gdregress import LinearRegression
+        >>> model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
+        >>> model.to_sklearn().predict([[2.0]]).round(6)
+        array([5.])
+        """
+        model = ScikitLinearRegression(fit_intercept=self.fit_intercept)
+        return self._as_scikit_learns(model, ("rank_",))
 
 
 def _norm(theta):

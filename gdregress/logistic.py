@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -447,6 +448,34 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         """
         z = self._linear_predictor(X)
         return self._loss().log_probabilities(z)
+
+    def to_sklearn(self):
+        """The fitted model as :class:`sklearn.linear_model.LogisticRegression`.
+
+        For what knows scikit-learn's classes by name, such as SHAP, or a colleague without this
+        package. It predicts the same labels and probabilities, in the same dtype. Its ``C`` is that
+        of a fit without a penalty where ``alpha=0``, and scikit-learn's default otherwise: the
+        model does not know the weight of the rows that it takes to tell ``C = 1 / (alpha * S)``.
+
+        Returns
+        -------
+        sklearn.linear_model.LogisticRegression
+            With copies of the fitted attributes that it shares with this estimator.
+
+        Examples
+        --------
+        >>> from gdregress import LogisticRegression
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["no", "yes", "no", "yes"]
+        >>> model = LogisticRegression().fit(X, y)
+        >>> model.to_sklearn().predict([[0.0], [3.0]]).tolist()
+        ['no', 'yes']
+        """
+        model = ScikitLogisticRegression(fit_intercept=self.fit_intercept)
+        if self.alpha == 0.0:
+            model.set_params(C=np.inf)
+        model = self._as_scikit_learns(model, ("classes_",))
+        model.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
+        return model
 
 
 def _are_plain(classes):

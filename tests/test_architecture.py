@@ -32,6 +32,7 @@ ORDER = [
     "parameters",
     "checks",
     "_saving",
+    "_showing",
     "_watch",
     "advice",
     "_descending",
@@ -41,13 +42,14 @@ ORDER = [
     "gdregress",  # the package's own __init__
     "progress",
     "callback",
+    "onnx",
     "model_selection",
     "inspection",
     "dask",
     "cli",
     "__main__",
 ]
-OPTIONAL = {"dask", "distributed", "matplotlib", "pandas", "polars", "rich", "skops"}
+OPTIONAL = {"dask", "distributed", "matplotlib", "pandas", "polars", "rich", "skl2onnx", "skops"}
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
