@@ -6,7 +6,8 @@ matplotlib and pandas are imported when they are needed, not before.
 """
 
 from ._coefficient_path import CoefficientPathDisplay
-from ._coefficients import CoefficientTable, coefficient_table
+from ._coefficient_table import CoefficientTable
+from ._coefficients import coefficient_table
 from ._conditioning import Conditioning, Dependence, conditioning
 from ._curves import LossCurve
 from ._descent_path import DescentPath, DescentPathDisplay

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from ._coefficients import CoefficientTable, coefficient_table
+from ._coefficient_table import CoefficientTable
+from ._coefficients import coefficient_table
 from ._gap import GapBound, gap_of
 from ._problem import Problem, Refusal, problem_of
 from ._text import TextTable, number
