@@ -129,6 +129,16 @@ def test_weights_sparse_rows_and_wide_ones():
     assert len(wide.dependencies) == 8
 
 
+def test_columns_that_are_all_constant():
+    found = conditioning(np.ones((5, 2)) * [3.0, 0.0])
+    assert (found.rank, found.condition_number) == (0, np.inf)
+    assert [repr(each) for each in found.dependencies] == [
+        "x0 = 3.0000, a constant",
+        "x1 = 0, a constant",
+    ]
+    np.testing.assert_allclose(found.variance_proportions.sum(axis=0), 1.0)
+
+
 def test_bad_data_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         conditioning([[1.0, np.nan], [2.0, 3.0], [4.0, 4.0]])

@@ -80,13 +80,13 @@ def coefficient_table(
     ValueError
         With the reason and the remedy, where the numbers would mean nothing: a penalty, class
         weights, early stopping, dependent columns, no more rows than coefficients, separated
-        classes, or coefficients more than a hundredth of a standard error from the optimum on the
+        classes, or coefficients more than a tenth of a standard error from the optimum on the
         rows given (also when these are not those of the fit).
 
     Notes
     -----
     The table is that of the optimum itself, whatever the tolerance of the fit: from its
-    coefficients, at most a hundredth of a standard error away, Newton's method goes to the end.
+    coefficients, at most a tenth of a standard error away, Newton's method goes to the end.
 
     Means of columns, scales and the conditioning of X play no part: all is computed in a basis in
     which X has orthonormal columns, from its QR factorisation, block by block and without a copy.

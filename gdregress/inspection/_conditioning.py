@@ -298,10 +298,10 @@ def _variances(sigma: np.ndarray, vt: np.ndarray, kept: np.ndarray) -> np.ndarra
 def _decomposed(sigma: np.ndarray, vt: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Condition indices, ascending, and variance proportions, a row for each."""
     zero = sigma <= size * _EPS * sigma[0]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         indices = np.where(zero, np.inf, sigma[0] / sigma)
     # An exact dependence takes all the variance of the columns that have a part in it.
-    least = np.where(zero, size * _EPS * sigma[0], sigma)
+    least = np.where(zero, size * _EPS * (sigma[0] or 1.0), sigma)
     parts = vt**2
     parts[zero] = np.where(parts[zero] > _EPS, parts[zero], 0.0)
     parts = parts / least[:, None] ** 2

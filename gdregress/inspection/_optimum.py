@@ -25,7 +25,7 @@ __all__ = ["Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]
 
 _EPS = np.finfo(np.float64).eps
 # No linear combination of the coefficients may be further from the optimum, in standard errors.
-_AT_OPTIMUM = 0.01
+_AT_OPTIMUM = 0.1
 # A Newton direction that moves every row by less than 1 proves that no classes are separated; see
 # ``solvers.separation``. Half of it, for rounding.
 _AT_REST = 0.5
@@ -36,7 +36,7 @@ _MOST_PARAMETERS = 10_000
 _ARRIVED, _MOST_STEPS = 1e-8, 5
 # Rows of a sparse X that are dense at a time.
 _SLAB_BYTES, _MIN_SLAB = 2**22, 32
-# A residual below this share of y is rounding.
+# A change of the predictions below this share of y is rounding.
 _ROUNDING = 64.0 * _EPS
 
 
@@ -258,11 +258,13 @@ def _least_squares(problem: Problem, inside: BlockObjective, theta: np.ndarray) 
     step[:n_terms, 0] = -linalg.cho_solve((root, True), gradient[:n_terms])
     decrease = -np.einsum("jk,jk->k", gradient, step[:, 0])  # of the sum of squares
     squares = np.maximum(squares - decrease, 0.0)
-    # |c^T step| <= off se(c) for every c
+    # |c^T step| <= off se(c) for every c; a step that moves predictions by rounding is none.
     y, weight = inside.blocks.y, inside.blocks.sample_weight
     rounding = _ROUNDING**2 * np.average(y * y, axis=0, weights=weight)
-    scale = np.maximum(squares / (inside.blocks.n_weighing - n_terms), rounding)
-    off = np.sqrt(np.maximum(decrease, 0.0) / np.where(scale > 0.0, scale, 1.0))
+    scale = squares / (inside.blocks.n_weighing - n_terms)
+    moves = decrease > rounding * inside.total_weight
+    off = np.sqrt(np.divide(decrease, scale, out=np.zeros_like(scale), where=moves & (scale > 0.0)))
+    off[moves & (scale == 0.0)] = np.inf
     _check_at_optimum(problem, float(off.max()))
     return Optimum(
         problem,
