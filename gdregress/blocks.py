@@ -4,6 +4,7 @@ Block boundaries and the order of the fold depend on the shape alone, never on t
 workers, so one thread, two threads and a memory map give the same bits.
 """
 
+import copy
 import operator
 from functools import cached_property
 
@@ -243,7 +244,10 @@ class RowBlocks:
 
     def with_y(self, y):
         """The same rows with another y."""
-        return RowBlocks(self.X, y, self.sample_weight, self.workers)
+        other = copy.copy(self)
+        other.y = y
+        vars(other).pop("_only_block", None)
+        return other
 
     def sample(self, n_rows):
         """About `n_rows` evenly spaced rows as float64, and their weights."""

@@ -235,7 +235,8 @@ class BlockObjective:
 
     def linear_predictor(self, theta):
         """``z`` of every row, shape (n_samples, n_models, n_outputs)."""
-        return np.concatenate(self.blocks.reduce(self._linear_predictor, theta))
+        parts = self.blocks.reduce(self._linear_predictor, theta)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def pulled_back(self, rows):
         """``[X 1]^T rows``, shape (n_features + 1,), of one number for each row; no weights."""

@@ -12,7 +12,7 @@ from scipy import linalg
 from ..moments import CentredFactor, CentredMoments
 from .cholesky import ScaledCholesky
 from .lsmr import solve_by_lsmr
-from .row_space import solve_in_row_space
+from .row_space import row_space_work, solve_in_row_space
 from .solution import ExactSolution, extreme_units, noticeable
 from .triangle import is_negligible, rank_threshold, triangle_solve
 
@@ -57,27 +57,32 @@ def _solve(objective, solver):
 
 
 def _many_sparse_columns(objective):
-    """A small matrix of the rows or products with X alone; a large matrix only where they fail.
+    """LSMR, and a matrix only where that does not get there.
 
     LSMR takes a handful of steps on well-conditioned columns, and for ever on others. It gets about
-    the time that a dense factor would take, or some tens of seconds where that is out of reach.
+    the time that the cheapest matrix would take: that of the rows, where these are few, or a dense
+    factor; or some tens of seconds where both are out of reach.
     """
     n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
-    is_wide = n_features >= n_samples
-    if is_wide and (solution := solve_in_row_space(objective)) is not None:
-        return solution
+    among_rows = row_space_work(objective.blocks)
     has_room = n_features * min(n_samples, n_features) <= _MAX_DENSE_ENTRIES
     factoring = max(n_samples, n_features) * min(n_samples, n_features) ** 2
-    work = min(_MAX_WORK, factoring / _DENSE_SPEED) if has_room else _MAX_WORK
+    dense = factoring / _DENSE_SPEED if has_room else np.inf
+    work = min(_MAX_WORK, among_rows, dense)
     solution = solve_by_lsmr(objective, work)
-    if solution.converged or not has_room:
+    if solution.converged:
         return solution
-    if factoring <= _MAX_DENSE_WORK:
+    if among_rows < np.inf and (found := solve_in_row_space(objective)) is not None:
+        return found
+    if has_room and factoring <= _MAX_DENSE_WORK:
         return _dense(objective, "auto")
     X = objective.blocks.X
-    if not is_wide and np.sum(np.diff(X.indptr).astype(np.float64) ** 2) <= _MAX_WORK:
-        return _normal_equations(objective, CentredMoments.from_objective(objective)) or solution
-    return solution
+    products = np.sum(np.diff(X.indptr).astype(np.float64) ** 2)
+    if has_room and n_features < n_samples and products <= _MAX_WORK:
+        found = _normal_equations(objective, CentredMoments.from_objective(objective))
+        if found is not None:
+            return found
+    return solution if work == _MAX_WORK else solve_by_lsmr(objective, _MAX_WORK)
 
 
 def _dense(objective, solver):

@@ -21,8 +21,10 @@ _TOLERANCE = 1e-15
 # Rounding of the products may keep LSMR from seeing that it is done: the share of the gradient
 # (of unit columns) in the residual, and of the residual in y, that are as good as zero.
 _SMALL_GRADIENT, _SMALL_RESIDUAL = 1e-12, 1e-13
+# What LSMR calls its end at maxiter, and steps that are many.
+_AT_MAX_STEPS, _MANY_STEPS = 7, 300
 # Additions that calling the products of a step costs, and the least number of steps.
-_CALLS, _MIN_STEPS = 50_000, 200
+_CALLS, _MIN_STEPS = 50_000, 20
 
 
 class CentredDesign:
@@ -52,6 +54,7 @@ class CentredDesign:
         weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
         self.total_weight = objective.total_weight
         self.root_weight = np.sqrt(weight)
+        self._is_weighted = blocks.sample_weight is not None
         n_features, n_outputs = blocks.n_features, objective.shape[1]
         self.mean_x, self.mean_y = np.zeros(n_features), np.zeros(n_outputs)
         spread = columns.spread / frame.scale
@@ -68,11 +71,12 @@ class CentredDesign:
     def forward(self, coef):
         """``diag(sqrt(s)) (X~ - 1 mean^T) coef``, (n_samples,)."""
         theta = np.append(coef, -(self.mean_x @ coef))[:, None, None]
-        return self.root_weight * self.framed.linear_predictor(theta)[:, 0, 0]
+        rows = self.framed.linear_predictor(theta)[:, 0, 0]
+        return self.root_weight * rows if self._is_weighted else rows
 
     def backward(self, rows):
         """Its transpose times `rows`, (n_features,)."""
-        product = self.framed.pulled_back(self.root_weight * rows)
+        product = self.framed.pulled_back(self.root_weight * rows if self._is_weighted else rows)
         return product[:-1] - self.mean_x * product[-1]
 
     def operator(self, unit, ridge):
@@ -172,12 +176,17 @@ def _minimum(operator, target, max_steps):
     size = np.linalg.norm(padded)
     if size == 0.0:
         return np.zeros(operator.shape[1]), True
-    v, reason, *_ = lsmr(
-        operator, padded, atol=_TOLERANCE, btol=_TOLERANCE, conlim=0.0, maxiter=max_steps
-    )
-    if reason != 7:  # 7: it stopped at max_steps
-        return v, True
+    options = {"atol": _TOLERANCE, "btol": _TOLERANCE, "conlim": 0.0, "maxiter": max_steps}
+    v, reason, n_steps, *_ = lsmr(operator, padded, **options)
     residual = padded - operator.matvec(v)
+    if reason != _AT_MAX_STEPS and n_steps > _MANY_STEPS:
+        # Its estimate of |A|, by which it measures the residual, has grown with the steps.
+        change = lsmr(operator, residual, **options)[0]
+        improved = residual - operator.matvec(change)
+        if np.linalg.norm(improved) < np.linalg.norm(residual):
+            return v + change, True
+    if reason != _AT_MAX_STEPS:
+        return v, True
     left = np.linalg.norm(residual)
     gradient = np.linalg.norm(operator.rmatvec(residual))
     return v, bool(left <= _SMALL_RESIDUAL * size or gradient <= _SMALL_GRADIENT * left)

@@ -15,25 +15,24 @@ from scipy import linalg
 from .cholesky import ScaledCholesky
 from .lsmr import CentredDesign
 
-__all__ = ["solve_in_row_space"]
+__all__ = ["row_space_work", "solve_in_row_space"]
 
 # The Gram matrix of the rows has m^2 entries, and the squared condition.
 _MAX_ROWS, _MIN_RCOND = 4096, 1e-11
 _MAX_REFINEMENTS = 5
 # Multiplications that the Gram matrix may take, of sparse rows and of dense ones, which are done
 # this many times faster.
-_MAX_PRODUCTS, _DENSE_SPEED = 1e10, 50
+_MAX_PRODUCTS, _DENSE_SPEED = 2e9, 100
+# One of them costs as much as so many of a product with X, and a factor a share of m^3.
+_PER_PRODUCT, _PER_CUBE = 10, 20
 _SLAB = 1024
 
 
 def solve_in_row_space(objective):
     """Minimise a quadratic block objective with p >= m and sparse X; None where that cannot be.
 
-    It cannot where rows are too many, or depend on each other and there is no penalty to speak of.
+    It cannot where the rows depend on each other and there is no penalty to speak of.
     """
-    blocks = objective.blocks
-    if blocks.n_samples > _MAX_ROWS or _products(blocks.X) > _MAX_PRODUCTS:
-        return None
     design = CentredDesign(objective)
     scale = design.framed.frame.scale
     largest = scale.max()  # a power of two, for squares in ordinary sizes
@@ -70,6 +69,17 @@ def solve_in_row_space(objective):
         rank=rank if independent is not None else None,
         condition=np.inf if independent is not None else np.nan,
     )
+
+
+def row_space_work(blocks):
+    """What it costs, in multiplications of a product with X; infinite where it is out of reach."""
+    n_samples, n_features = blocks.n_samples, blocks.n_features
+    if n_features < n_samples or n_samples > _MAX_ROWS:
+        return np.inf
+    products = _products(blocks.X)
+    if products > _MAX_PRODUCTS:
+        return np.inf
+    return _PER_PRODUCT * products + n_samples**3 / _PER_CUBE
 
 
 def _products(X):
