@@ -5,8 +5,10 @@ fit -> validate -> objective -> solver -> fitted attributes
 
 import copy
 from contextlib import contextmanager
+from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.linalg import LinAlgError
 from sklearn.base import BaseEstimator
@@ -18,6 +20,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._descending import DescentMixin, without_batches_of_everything
 from ._saving import SavingMixin
 from ._showing import ShowingMixin
+from ._typing import (
+    Criterion,
+    MatrixLike,
+    RandomState,
+    Rate,
+    ScheduleLike,
+    SolverName,
+    keeps_signature,
+)
 from ._watch import Watch
 from .advice import names_of
 from .blocks import RowBlocks
@@ -37,6 +48,7 @@ from .history import History
 from .objective import BlockObjective, ColumnsOutOfRange
 from .parameters import check_partial_fit, check_plan, check_streams
 from .penalty import ElasticNet
+from .solvers.updates import UpdateRule
 from .synonyms import explaining_names
 from .threads import single_threaded_blas
 
@@ -55,57 +67,57 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
     def __init__(
         self,
         *,
-        solver="auto",
-        alpha=0.0,
-        l1_ratio=0.0,
-        fit_intercept=True,
-        learning_rate="auto",
-        schedule="constant",
-        batch_size=None,
-        max_iter=1000,
-        tol=1e-7,
-        criterion="gradient",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        min_delta=0.0,
-        on_divergence="warn",
-        warm_start=False,
-        store_path=False,
-        random_state=None,
-    ):
-        self.solver = solver
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.criterion = criterion
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.min_delta = min_delta
-        self.on_divergence = on_divergence
-        self.warm_start = warm_start
-        self.store_path = store_path
-        self.random_state = random_state
+        solver: SolverName | UpdateRule = "auto",
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        learning_rate: Rate = "auto",
+        schedule: ScheduleLike = "constant",
+        batch_size: int | None = None,
+        max_iter: int = 1000,
+        tol: float = 1e-7,
+        criterion: Criterion = "gradient",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        min_delta: float = 0.0,
+        on_divergence: Literal["warn", "raise"] = "warn",
+        warm_start: bool = False,
+        store_path: bool | Literal["step"] = False,
+        random_state: RandomState = None,
+    ) -> None:
+        self.solver: SolverName | UpdateRule = solver
+        self.alpha: float = alpha
+        self.l1_ratio: float = l1_ratio
+        self.fit_intercept: bool = fit_intercept
+        self.learning_rate: Rate = learning_rate
+        self.schedule: ScheduleLike = schedule
+        self.batch_size: int | None = batch_size
+        self.max_iter: int = max_iter
+        self.tol: float = tol
+        self.criterion: Criterion = criterion
+        self.early_stopping: bool = early_stopping
+        self.validation_fraction: float = validation_fraction
+        self.n_iter_no_change: int = n_iter_no_change
+        self.min_delta: float = min_delta
+        self.on_divergence: Literal["warn", "raise"] = on_divergence
+        self.warm_start: bool = warm_start
+        self.store_path: bool | Literal["step"] = store_path
+        self.random_state: RandomState = random_state
 
-    @with_callbacks
+    @keeps_signature(with_callbacks)
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        coef_init=None,
-        intercept_init=None,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-    ):
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -355,7 +367,7 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
         history.shape_path(self.coef_.shape, np.shape(self.intercept_), self.coef_.dtype)
 
     @property
-    def loss_curve_(self):
+    def loss_curve_(self) -> NDArray[np.float64]:
         """The column "loss" of ``history_``; there once the estimator is fitted."""
         if "history_" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no 'loss_curve_' before it is fitted.")

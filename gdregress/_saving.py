@@ -1,6 +1,7 @@
 """What a fitted estimator saves: numbers, arrays and text, and no more than a later call needs."""
 
 from dataclasses import replace
+from typing import Any
 
 from .history import History, StopReason
 
@@ -17,7 +18,7 @@ class SavingMixin:
     and after an interruption.
     """
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         descent, history = state.get("_descent"), state.get("history_")
         if not self._may_go_on():
@@ -32,7 +33,7 @@ class SavingMixin:
             state["stop_reason_"] = state["stop_reason_"].name
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         if "history_" in state:
             state["history_"] = History.unpacked(state["history_"])

@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import fields
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,29 +63,30 @@ class TimeLimit:
     A callback asked to stop.
     """
 
-    max_propagation_depth = None  # to all estimators below the one it is set on
+    max_propagation_depth: int | None = None  # to all estimators below the one it is set on
 
-    def __init__(self, seconds):
-        if isinstance(seconds, bool) or not isinstance(seconds, Real):
+    def __init__(self, seconds: float) -> None:
+        given: Any = seconds
+        if isinstance(given, bool) or not isinstance(given, Real):
             raise TypeError(f"'seconds' of TimeLimit must be a positive number; got {seconds!r}.")
         if not 0 < seconds < math.inf:
             raise ValueError(f"'seconds' of TimeLimit must be a positive number; got {seconds!r}.")
-        self.seconds = seconds
-        self._deadlines = {}
+        self.seconds: float = seconds
+        self._deadlines: dict[Any, float] = {}
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: Any, context: Any) -> None:
         """The outermost fit begins."""
         # The monotonic clock is the machine's: workers of a search read the same.
         self._deadlines[context.root_uuid] = time.monotonic() + self.seconds
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: Any, context: Any) -> None:
         """The outermost fit has ended."""
         self._deadlines.pop(context.root_uuid, None)
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Nothing to do."""
 
-    def on_fit_task_end(self, estimator, context):
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
         """Whether the time is up."""
         return time.monotonic() >= self._deadlines.get(context.root_uuid, math.inf)
 
@@ -125,17 +127,18 @@ class Checkpoint:
     (50, True)
     """
 
-    def __init__(self, path, every=1):
-        if not isinstance(path, (str, os.PathLike)):
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        given: Any = path, every
+        if not isinstance(given[0], (str, os.PathLike)):
             raise TypeError(f"'path' of Checkpoint must be a path; got {path!r}.")
-        if isinstance(every, bool) or not isinstance(every, Integral):
+        if isinstance(given[1], bool) or not isinstance(given[1], Integral):
             raise TypeError(f"'every' of Checkpoint must be an integer >= 1; got {every!r}.")
         if every < 1:
             raise ValueError(f"'every' of Checkpoint must be an integer >= 1; got {every!r}.")
-        self.path = path
-        self.every = every
+        self.path: str | os.PathLike[str] = path
+        self.every: int = every
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: Any, context: Any) -> None:
         """Refuse now what could not be written later."""
         _check_can_be_stored(estimator)
         above = context.parent
@@ -159,20 +162,20 @@ class Checkpoint:
             )
         _contents(estimator)
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: Any, context: Any) -> None:
         """Nothing to do."""
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Nothing to do."""
 
-    def on_fit_task_end(self, estimator, context):
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Write, every so many iterations and when the fit has ended."""
         ended = context.task_name != "iteration"
         if ended or estimator._descent.state.iteration % self.every == 0:
             _write(Path(self.path), _contents(estimator))
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: str | os.PathLike[str]) -> LinearRegression | LogisticRegression:
     """The estimator of a :class:`Checkpoint`, whose ``fit`` on the same data continues.
 
     It has the parameters of the estimator that was being fitted, and already predicts, with the
@@ -297,7 +300,7 @@ def _contents(estimator):
     return {**store.arrays, "text": np.array(json.dumps(text))}
 
 
-def _restored(text, arrays):
+def _restored(text: Any, arrays: Any) -> Any:
     params = {name: _from_json(value) for name, value in text["params"].items()}
     estimator = _ESTIMATORS[text["estimator"]](**params)
     stored = text["descent"]

@@ -3,10 +3,14 @@
 import copy
 import struct
 import time
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from enum import StrEnum
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ._typing import FloatArray, Theta
 from .precision import held_in
 
 __all__ = ["COLUMNS", "History", "StopReason"]
@@ -97,7 +101,7 @@ class _Rows:
         self.begin = max(self.begin, self.end - n_rows)
 
 
-class History(dict):
+class History(dict[str, NDArray[Any]]):
     """The record of a fit; row k is the state at theta^k, k = 0..n_iter_.
 
     ``history["loss"]`` is the column as an array; the columns are ``iteration``, ``step`` (the
@@ -134,27 +138,27 @@ class History(dict):
     array([2.5   , 1.37  , 0.7536])
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         # The names alone: whatever reads a dict past its methods finds no numbers to mistake.
-        super().__init__(dict.fromkeys(COLUMNS))
+        super().__init__(dict.fromkeys(COLUMNS))  # type: ignore[arg-type]
         self._rows = _Rows(np.empty(_FIRST_ROWS, _ROW))
-        self._path = None
-        self._shapes = None
-        self._steps = None
-        self._mark = None
+        self._path: _Rows | None = None
+        self._shapes: tuple[tuple[int, ...], tuple[int, ...], str] | None = None
+        self._steps: History | None = None
+        self._mark: tuple[int, int] | None = None
         self._began = time.perf_counter()
 
     def record(
         self,
-        iteration,
-        step,
-        loss,
+        iteration: int,
+        step: int,
+        loss: float,
         *,
-        gradient_norm=np.nan,
-        update_norm=np.nan,
-        learning_rate=np.nan,
-        validation_loss=np.nan,
-    ):
+        gradient_norm: float = np.nan,
+        update_norm: float = np.nan,
+        learning_rate: float = np.nan,
+        validation_loss: float = np.nan,
+    ) -> None:
         """Append one row."""
         rows = self._rows
         end = rows.end
@@ -175,19 +179,21 @@ class History(dict):
         )
         rows.used[0] = rows.end = end + 1
 
-    def record_path(self, theta):
+    def record_path(self, theta: Theta) -> None:
         """Append a copy of theta to the path."""
         if self._path is None:
             self._path = _Rows(np.empty((_FIRST_ROWS, *theta.shape)))
         self._path.append(theta)
 
-    def shape_path(self, coef_shape, intercept_shape, dtype):
+    def shape_path(
+        self, coef_shape: tuple[int, ...], intercept_shape: tuple[int, ...], dtype: str
+    ) -> None:
         """Set how ``coef_path`` and ``intercept_path`` show a theta."""
         self._shapes = coef_shape, intercept_shape, str(dtype)
         if self._steps is not None:
             self._steps.shape_path(coef_shape, intercept_shape, dtype)
 
-    def begin_steps(self):
+    def begin_steps(self) -> "History":
         """The record of the single steps, which begins or goes on."""
         if self._steps is None:
             self._steps = History()
@@ -195,7 +201,7 @@ class History(dict):
         return self._steps
 
     @property
-    def steps(self):
+    def steps(self) -> "History":
         """The record of every single step."""
         if self._steps is None:
             raise AttributeError(
@@ -203,7 +209,7 @@ class History(dict):
             )
         return self._steps
 
-    def mark_returned(self, iteration):
+    def mark_returned(self, iteration: int) -> None:
         """Set which iterate the fit has returned; a later row takes the mark away."""
         row = int(np.searchsorted(self._rows.view["iteration"], iteration, side="right")) - 1
         if row < 0 or self._rows.view["iteration"][row] != iteration:
@@ -211,26 +217,26 @@ class History(dict):
         self._mark = self._rows.end, row - len(self)
 
     @property
-    def returned(self):
+    def returned(self) -> int:
         """The row of the iterate that the fit has returned."""
         if self._mark is None or self._mark[0] != self._rows.end:
             return len(self) - 1
         return len(self) + self._mark[1]
 
-    def copy(self):
+    def copy(self) -> "History":
         """A record that may go on without touching this one, its clock included."""
         other = copy.copy(self)
         other.resume_clock()
         return other
 
-    def __copy__(self):
+    def __copy__(self) -> "History":
         other = History()
         vars(other).update(vars(self))
         other._rows = copy.copy(self._rows)
         other._path, other._steps = copy.copy(self._path), copy.copy(self._steps)
         return other
 
-    def truncate(self, n_rows):
+    def truncate(self, n_rows: int) -> None:
         """Forget all but the first rows."""
         self._rows.truncate(n_rows)
         if self._steps is not None:
@@ -240,7 +246,7 @@ class History(dict):
         if self._path is not None:
             self._path.truncate(n_rows)
 
-    def keep_last(self, n_rows):
+    def keep_last(self, n_rows: int) -> None:
         """Forget all but the last rows."""
         self._rows.keep_last(n_rows)
         if self._steps is not None and len(self):
@@ -250,69 +256,75 @@ class History(dict):
         if self._path is not None:
             self._path.keep_last(n_rows)
 
-    def resume_clock(self):
+    def resume_clock(self) -> None:
         """Continue ``seconds`` from the last row, as if no time had passed since."""
         if len(self):
             self._began = time.perf_counter() - self._rows.view["seconds"][-1]
         if self._steps is not None:
             self._steps._began = self._began
 
-    def last_row(self):
+    def last_row(self) -> dict[str, float]:
         """The last row as a dict of numbers, at a cost that does not depend on the others."""
         return dict(zip(COLUMNS, self._rows.view[-1].item(), strict=True))
 
     # A mapping from names to columns.
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(COLUMNS)
 
-    def __getitem__(self, column):
+    def __getitem__(self, column: str) -> NDArray[Any]:
         if column not in COLUMNS:
             raise KeyError(f"The history has no column {column!r}; it has {', '.join(COLUMNS)}.")
         return self._rows.view[column].copy()
 
-    def get(self, column, default=None):
+    def get(self, column: str, default: Any = None) -> Any:
         """The column, or the default where there is none of this name."""
         return self[column] if column in COLUMNS else default
 
-    def items(self):
+    def items(self) -> ItemsView[str, NDArray[Any]]:
         """Names and columns."""
         return dict(self).items()
 
-    def values(self):
+    def values(self) -> ValuesView[NDArray[Any]]:
         """The columns."""
         return dict(self).values()
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, History):
             return False
         return _same(self.packed(), other.packed())
 
-    def __ne__(self, other):  # a dict has one of its own
+    def __ne__(self, other: object) -> bool:  # a dict has one of its own
         return not self == other
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
-    def _refuse(self, *_args, **_kwargs):
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise TypeError(
             "A History is the record of a fit and cannot be changed; see dict(history)."
         )
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    __setitem__: Callable[..., NoReturn] = _refuse
+    __delitem__: Callable[..., NoReturn] = _refuse
+    __ior__: Callable[..., NoReturn] = _refuse
+    clear: Callable[..., NoReturn] = _refuse
+    pop: Callable[..., NoReturn] = _refuse
+    popitem: Callable[..., NoReturn] = _refuse
+    setdefault: Callable[..., NoReturn] = _refuse
+    update: Callable[..., NoReturn] = _refuse
 
     @property
-    def coef_path(self):
+    def coef_path(self) -> FloatArray:
         """Coefficients at every row."""
         theta, (shape, _, dtype) = self._thetas()
         (path,) = held_in(dtype, theta[:, :-1].swapaxes(1, 2))
         return path.reshape(len(theta), *shape)
 
     @property
-    def intercept_path(self):
+    def intercept_path(self) -> FloatArray:
         """Intercepts at every row."""
         theta, (_, shape, dtype) = self._thetas()
         (path,) = held_in(dtype, theta[:, -1])
@@ -326,11 +338,11 @@ class History(dict):
 
     # In and out.
 
-    def packed(self):
+    def packed(self) -> dict[str, Any]:
         """All of it as arrays, numbers and text, for :meth:`unpacked`."""
         view = self._rows.view
         rows = np.stack([view[name] for name in COLUMNS], axis=1, dtype=np.float64)
-        packed = {"rows": rows}
+        packed: dict[str, Any] = {"rows": rows}
         if self._path is not None:
             packed |= {"path": self._path.view.copy(), "shapes": self._shapes}
         if self._steps is not None:
@@ -340,7 +352,7 @@ class History(dict):
         return packed
 
     @classmethod
-    def unpacked(cls, packed):
+    def unpacked(cls, packed: Mapping[str, Any]) -> "History":
         """The record that was packed; its clock goes on from the last row."""
         history = cls()
         stored = np.asarray(packed["rows"], dtype=np.float64).reshape(-1, len(COLUMNS))
@@ -360,22 +372,22 @@ class History(dict):
         history.resume_clock()
         return history
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return History.unpacked, (self.packed(),)
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """The record as a ``pandas.DataFrame`` (needs pandas)."""
         import pandas as pd
 
         return pd.DataFrame(dict(self))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if not len(self):
             return "History(0 rows)"
         loss = self._rows.view["loss"]
         return f"History({len(self)} rows, loss {loss[0]:.6g} -> {loss[-1]:.6g})"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         """A table of the first and the last rows, of the columns that hold anything."""
         columns = {name: column for name, column in self.items() if not np.isnan(column).all()}
         shown, gap = list(range(len(self))), None

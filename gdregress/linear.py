@@ -1,8 +1,10 @@
 """Linear regression by least squares: exact, or by gradient descent."""
 
 import math
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
@@ -10,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
+from ._typing import FloatArray, MatrixLike, keeps_signature
 from .advice import advise_dependent_columns, advise_unsolved
 from .checks import check_room_for_triangle, check_targets, normalised_weights
 from .history import History, StopReason
@@ -178,6 +181,22 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     _exact_solvers = ("normal_equations", "lstsq")
     _exact_streams = True
 
+    coef_: FloatArray
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    n_iter_: int
+    loss_: float
+    history_: History
+    stop_reason_: StopReason
+    converged_: bool
+    solver_: str
+    learning_rate_: float
+    optimality_gap_: float
+    intercept_: float | FloatArray
+    rank_: int | None
+    condition_number_: float
+    dependent_columns_: NDArray[np.intp] | None
+
     def _loss(self):
         return SquaredLoss()
 
@@ -213,10 +232,17 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             watch.end(found.theta)
         self._warn_of_the_solution()
 
-    @available_if(BaseRegression._streams)
+    @keeps_signature(available_if(BaseRegression._streams))
     def partial_fit(
-        self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None, forget=1.0
-    ):
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        forget: float = 1.0,
+    ) -> Self:
         """Fit to one more part of a stream of rows.
 
         With an exact solver, and under ``solver="auto"``, the R factor of ``[1 X y]`` of all rows
@@ -344,7 +370,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             coef, intercept = coef[0], intercept[0]
         return coef, intercept
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> FloatArray:
         """Predict ``yhat = X W + b``.
 
         Parameters
@@ -358,7 +384,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         z = self._linear_predictor(X)
         return z[:, 0] if self.coef_.ndim == 1 else z
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The coefficient of determination ``R^2 = 1 - sum s (y - yhat)^2 / sum s (y - ybar)^2``.
 
         Several targets count alike. Targets come to ordinary units first: R^2 knows none, and
@@ -390,7 +416,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         with np.errstate(over="ignore"):
             return r2_score(y, predicted, sample_weight=sample_weight)
 
-    def to_sklearn(self):
+    def to_sklearn(self) -> Any:
         """The fitted model as :class:`sklearn.linear_model.LinearRegression`.
 
         For what knows scikit-learn's classes by name, such as SHAP, or a colleague without this

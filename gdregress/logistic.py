@@ -1,8 +1,10 @@
 """Logistic regression, binary and softmax: by Newton's method, or by gradient descent."""
 
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 from sklearn.utils import compute_class_weight
@@ -10,12 +12,24 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
+from ._typing import (
+    ClassWeight,
+    Criterion,
+    FloatArray,
+    MatrixLike,
+    RandomState,
+    Rate,
+    ScheduleLike,
+    SolverName,
+    keeps_signature,
+)
 from .advice import advise_newton_unfinished, advise_separable
 from .checks import check_labels, encode_labels
-from .history import StopReason
+from .history import History, StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .precision import held_in
 from .solvers.newton import newton
+from .solvers.updates import UpdateRule
 from .synonyms import explaining_names
 
 __all__ = ["LogisticRegression"]
@@ -151,26 +165,26 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def __init__(
         self,
         *,
-        solver="auto",
-        alpha=0.0,
-        l1_ratio=0.0,
-        fit_intercept=True,
-        learning_rate="auto",
-        schedule="constant",
-        batch_size=None,
-        max_iter=1000,
-        tol=1e-7,
-        criterion="gradient",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        min_delta=0.0,
-        on_divergence="warn",
-        warm_start=False,
-        store_path=False,
-        random_state=None,
-        class_weight=None,
-    ):
+        solver: SolverName | UpdateRule = "auto",
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        learning_rate: Rate = "auto",
+        schedule: ScheduleLike = "constant",
+        batch_size: int | None = None,
+        max_iter: int = 1000,
+        tol: float = 1e-7,
+        criterion: Criterion = "gradient",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        min_delta: float = 0.0,
+        on_divergence: Literal["warn", "raise"] = "warn",
+        warm_start: bool = False,
+        store_path: bool | Literal["step"] = False,
+        random_state: RandomState = None,
+        class_weight: ClassWeight = None,
+    ) -> None:
         super().__init__(
             solver=solver,
             alpha=alpha,
@@ -191,7 +205,21 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             store_path=store_path,
             random_state=random_state,
         )
-        self.class_weight = class_weight
+        self.class_weight: ClassWeight = class_weight
+
+    coef_: FloatArray
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    n_iter_: int
+    loss_: float
+    history_: History
+    stop_reason_: StopReason
+    converged_: bool
+    solver_: str
+    learning_rate_: float
+    optimality_gap_: float
+    classes_: NDArray[Any]
+    intercept_: FloatArray
 
     def _loss(self):
         return LogLoss() if len(self.classes_) == 2 else SoftmaxLoss()
@@ -225,10 +253,17 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.classes_ = classes
         return self._codes_as_target(codes), weight
 
-    @available_if(BaseRegression._streams)
+    @keeps_signature(available_if(BaseRegression._streams))
     def partial_fit(
-        self, X, y, classes=None, sample_weight=None, *, coef_init=None, intercept_init=None
-    ):
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+    ) -> Self:
         """Fit to one more part of a stream of rows: one epoch of descent over them.
 
         One epoch over the rows given, or one step where ``batch_size=None``. ``loss_`` and the new
@@ -391,7 +426,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def _shaped(self, theta):
         return held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> FloatArray:
         """The linear predictor ``z = X W + b``.
 
         Parameters
@@ -406,7 +441,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         z = self._linear_predictor(X)
         return z[:, 0] if z.shape[1] == 1 else z
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """The most probable class of each row.
 
         Parameters
@@ -421,7 +456,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         codes = (z[:, 0] > 0).astype(np.intp) if z.shape[1] == 1 else z.argmax(axis=1)
         return self.classes_[codes]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> FloatArray:
         """Probabilities ``sigma(z)``, or ``softmax(z)``, in the order of ``classes_``.
 
         Parameters
@@ -435,7 +470,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         z = self._linear_predictor(X)
         return self._loss().probabilities(z)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MatrixLike) -> FloatArray:
         """Logarithms of :meth:`predict_proba`, finite where a probability underflows.
 
         Parameters
@@ -449,7 +484,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         z = self._linear_predictor(X)
         return self._loss().log_probabilities(z)
 
-    def to_sklearn(self):
+    def to_sklearn(self) -> Any:
         """The fitted model as :class:`sklearn.linear_model.LogisticRegression`.
 
         For what knows scikit-learn's classes by name, such as SHAP, or a colleague without this

@@ -6,7 +6,7 @@ from .logistic import LogisticRegression
 __all__ = ["register"]
 
 
-def register():
+def register() -> None:
     """Tell skl2onnx how to convert the estimators of this package; once in a process is enough.
 
     After it, ``skl2onnx.to_onnx(model, X[:1].astype(numpy.float32))`` converts them, in Pipelines

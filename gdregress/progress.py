@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Client, Listener
 from time import monotonic
+from typing import Any
 
 from ._watch import record_of
 
@@ -71,26 +72,26 @@ class ProgressBar:
     50
     """
 
-    max_propagation_depth = None  # to all estimators below the one it is set on
+    max_propagation_depth: int | None = None  # to all estimators below the one it is set on
 
-    def __init__(self, console=None):
+    def __init__(self, console: Any = None) -> None:
         try:
             import rich  # noqa: F401
         except ImportError as error:
             raise ImportError(
                 "ProgressBar needs rich; install it with pip install 'gdregress[progress]'."
             ) from error
-        self.console = console
-        self._addresses = {}
+        self.console: Any = console
+        self._addresses: dict[str, Any] = {}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # Pickled while a fit runs, it is on its way to a worker, which will need an address.
         for key, display in list(_displays.items()):
             if key in self._addresses:
                 self._addresses[key] = display.address()
         return {"console": None, "_addresses": self._addresses.copy()}
 
-    def setup(self, estimator, context):
+    def setup(self, estimator: Any, context: Any) -> None:
         """The outermost fit begins."""
         screen = _screen(self.console)
         if screen is not None:
@@ -98,7 +99,7 @@ class ProgressBar:
             _displays[key] = _Display(screen)
             self._addresses[key] = None
 
-    def teardown(self, estimator, context):
+    def teardown(self, estimator: Any, context: Any) -> None:
         """The outermost fit has ended, well or not: leave the terminal as it was."""
         key = str(context.root_uuid)
         self._addresses.pop(key, None)
@@ -106,13 +107,13 @@ class ProgressBar:
         if display is not None:
             display.close()
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """A task with parts gets a count, and a line if it lasts."""
         display = self._display(context)
         if display is not None and context.max_subtasks != 0:
             display.begin(context)
 
-    def on_fit_task_end(self, estimator, context):
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
         """Count a part of what contains it."""
         display = self._display(context)
         if display is not None:

@@ -13,6 +13,7 @@ ROOT = Path(gdregress.__file__).parent
 
 # A room imports only rooms above it. A new module has to find its place here first.
 ORDER = [
+    "_typing",
     "losses",
     "penalty",
     "threads",

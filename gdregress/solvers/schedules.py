@@ -8,8 +8,9 @@ end), so that a sweep over ``learning_rate`` keeps its meaning too.
 
 import math
 import sys
+from collections.abc import Callable
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -32,9 +33,9 @@ class Schedule(BaseEstimator):
     """Base of the schedules of this module: parameters checked by :meth:`check`."""
 
     # name -> (what is accepted, the test of a number)
-    _ranges: ClassVar[dict] = {}
+    _ranges: ClassVar[dict[str, tuple[str, Callable[[float], bool]]]] = {}
 
-    def check(self):
+    def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
         for name, (accepted, valid) in self._ranges.items():
             value = getattr(self, name)
@@ -54,7 +55,7 @@ class Constant(Schedule):
     1.0
     """
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         return 1.0
 
 
@@ -78,11 +79,11 @@ class InverseScaling(Schedule):
         "time": ("a positive number", lambda v: v > 0),
     }
 
-    def __init__(self, power=0.5, time=1.0):
-        self.power = power
-        self.time = time
+    def __init__(self, power: float = 0.5, time: float = 1.0) -> None:
+        self.power: float = power
+        self.time: float = time
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         return (1.0 + t / self.time) ** -self.power
 
 
@@ -102,10 +103,10 @@ class Exponential(Schedule):
 
     _ranges: ClassVar[dict] = {"decay": ("a number in (0, 1]", lambda v: 0 < v <= 1)}
 
-    def __init__(self, decay=0.99):
-        self.decay = decay
+    def __init__(self, decay: float = 0.99) -> None:
+        self.decay: float = decay
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         return max(self.decay**t, _SMALLEST)
 
 
@@ -129,11 +130,11 @@ class Step(Schedule):
         "every": ("a positive number", lambda v: v > 0),
     }
 
-    def __init__(self, factor=0.5, every=100):
-        self.factor = factor
-        self.every = every
+    def __init__(self, factor: float = 0.5, every: float = 100) -> None:
+        self.factor: float = factor
+        self.every: float = every
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         return max(self.factor ** (t // self.every), _SMALLEST)
 
 
@@ -164,12 +165,12 @@ class Cosine(Schedule):
         "final": ("a number in (0, 1]", lambda v: 0 < v <= 1),
     }
 
-    def __init__(self, total_epochs=1000, warmup=0, final=0.01):
-        self.total_epochs = total_epochs
-        self.warmup = warmup
-        self.final = final
+    def __init__(self, total_epochs: float = 1000, warmup: float = 0, final: float = 0.01) -> None:
+        self.total_epochs: float = total_epochs
+        self.warmup: float = warmup
+        self.final: float = final
 
-    def check(self):
+    def check(self) -> None:
         super().check()
         if not self.warmup < self.total_epochs:
             raise ValueError(
@@ -177,14 +178,14 @@ class Cosine(Schedule):
                 f"{self.warmup!r}."
             )
 
-    def __call__(self, t):
+    def __call__(self, t: float) -> float:
         if t < self.warmup:
             return (t + 1.0) / (self.warmup + 1.0)
         u = min(1.0, (t - self.warmup) / (self.total_epochs - self.warmup))
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * u))
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "inverse_scaling": InverseScaling,
     "exponential": Exponential,
@@ -193,12 +194,12 @@ SCHEDULES = {
 }
 
 
-def checked_factor(schedule, t):
+def checked_factor(schedule: Callable[[float], Any], t: float) -> float:
     """``schedule(t)``, or ValueError where it is not a positive finite number."""
-    factor = schedule(t)
+    factor: Any = schedule(t)
     if type(factor) is float and 0.0 < factor < math.inf:
         return factor
-    if not (isinstance(factor, Real) and 0.0 < factor < math.inf):
+    if not isinstance(factor, Real) or not 0.0 < float(factor) < math.inf:
         raise ValueError(
             f"'schedule' must return a positive finite number; {schedule!r} returned {factor!r} "
             f"at t = {t!r}."

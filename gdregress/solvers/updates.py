@@ -22,6 +22,8 @@ import math
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from .._typing import State, Theta
+
 __all__ = [
     "RULES",
     "Adagrad",
@@ -38,29 +40,34 @@ class UpdateRule(BaseEstimator):
     """Base of the rules; see the module for the contract."""
 
     # The proximal step is derived for steps along the (extrapolated) gradient itself.
-    has_proximal_step = False
-    looks_ahead = False
+    has_proximal_step: bool = False
+    looks_ahead: bool = False
     # Whether the rule divides by the size of past gradients.
-    is_adaptive = False
+    is_adaptive: bool = False
     # Rules that divide by the size of past gradients move each coefficient by about the learning
     # rate per step, so theirs is in units of theta; the curvature only says where it is too much.
-    default_learning_rate = None
-    # The share of the plain mini-batch rate that is safe when past gradients accumulate.
-    stochastic_share = 1.0
+    default_learning_rate: float | None = None
 
-    def init(self, theta, stochastic=False):
+    @property
+    def stochastic_share(self) -> float:
+        """The share of the plain mini-batch rate that is safe when past gradients accumulate."""
+        return 1.0
+
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         return {}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         raise NotImplementedError
 
-    def extrapolate(self, theta, previous, point, state):
+    def extrapolate(
+        self, theta: Theta, previous: Theta, point: Theta, state: State
+    ) -> tuple[Theta, State]:
         return theta, state
 
-    def stable_below(self, curvature, state):
+    def stable_below(self, curvature: float, state: State) -> float | None:
         return None
 
-    def check(self):
+    def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
         for name, value in self.get_params(deep=False).items():
             if name in {"average", "restart"}:
@@ -79,11 +86,11 @@ class UpdateRule(BaseEstimator):
             elif not 0.0 <= value < 1.0:
                 raise ValueError(self._message(name, value, "a number in [0, 1)"))
 
-    def _message(self, name, value, accepted):
+    def _message(self, name: str, value: object, accepted: str) -> str:
         return f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
 
 
-def _below(factor, curvature):
+def _below(factor: float, curvature: float) -> float:
     """``factor / curvature``; where nothing curves every rate is stable."""
     return factor / curvature if curvature > 0.0 else math.inf
 
@@ -107,15 +114,15 @@ class GradientDescent(UpdateRule):
     array([0.3])
     """
 
-    has_proximal_step = True
+    has_proximal_step: bool = True
 
-    def __init__(self, *, average=False):
-        self.average = average
+    def __init__(self, *, average: bool = False) -> None:
+        self.average: bool = average
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         return gradient, state
 
-    def stable_below(self, curvature, state):
+    def stable_below(self, curvature: float, state: State) -> float:
         return _below(2.0, curvature)
 
 
@@ -140,22 +147,22 @@ class Momentum(UpdateRule):
     array([1.])
     """
 
-    def __init__(self, beta=0.9, *, average=False):
-        self.beta = beta
-        self.average = average
+    def __init__(self, beta: float = 0.9, *, average: bool = False) -> None:
+        self.beta: float = beta
+        self.average: bool = average
 
     @property
-    def stochastic_share(self):
+    def stochastic_share(self) -> float:
         return 1.0 - self.beta
 
-    def init(self, theta, stochastic=False):
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         return {"velocity": np.zeros_like(theta)}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         velocity = self.beta * state["velocity"] + gradient
         return velocity, {"velocity": velocity}
 
-    def stable_below(self, curvature, state):
+    def stable_below(self, curvature: float, state: State) -> float:
         return _below(2.0 * (1.0 + self.beta), curvature)
 
 
@@ -189,28 +196,32 @@ class Nesterov(UpdateRule):
     array([1.])
     """
 
-    has_proximal_step = True
-    looks_ahead = True
+    has_proximal_step: bool = True
+    looks_ahead: bool = True
     _STOCHASTIC_BETA = 0.9
 
-    def __init__(self, beta=None, restart=True, *, average=False):
-        self.beta = beta
-        self.restart = restart
-        self.average = average
+    def __init__(
+        self, beta: float | None = None, restart: bool = True, *, average: bool = False
+    ) -> None:
+        self.beta: float | None = beta
+        self.restart: bool = restart
+        self.average: bool = average
 
     @property
-    def stochastic_share(self):
+    def stochastic_share(self) -> float:
         return 1.0 - (self._STOCHASTIC_BETA if self.beta is None else self.beta)
 
-    def init(self, theta, stochastic=False):
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         if self.beta is not None:
             return {"beta": self.beta}
         return {"beta": self._STOCHASTIC_BETA} if stochastic else {"t": 1.0}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         return gradient, state
 
-    def extrapolate(self, theta, previous, point, state):
+    def extrapolate(
+        self, theta: Theta, previous: Theta, point: Theta, state: State
+    ) -> tuple[Theta, State]:
         ahead = theta - previous
         if "beta" in state:
             return theta + state["beta"] * ahead, state
@@ -224,7 +235,7 @@ class Nesterov(UpdateRule):
         ahead += theta
         return ahead, {"t": t_next}
 
-    def stable_below(self, curvature, state):
+    def stable_below(self, curvature: float, state: State) -> float:
         if "beta" not in state:
             return _below(1.0, curvature)
         beta = state["beta"]
@@ -253,17 +264,17 @@ class Adagrad(UpdateRule):
     array([0.01])
     """
 
-    is_adaptive = True
-    default_learning_rate = 0.01
+    is_adaptive: bool = True
+    default_learning_rate: float | None = 0.01
 
-    def __init__(self, epsilon=1e-10, *, average=False):
-        self.epsilon = epsilon
-        self.average = average
+    def __init__(self, epsilon: float = 1e-10, *, average: bool = False) -> None:
+        self.epsilon: float = epsilon
+        self.average: bool = average
 
-    def init(self, theta, stochastic=False):
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         return {"squares": np.zeros_like(theta)}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         squares = state["squares"] + gradient * gradient
         return gradient / (np.sqrt(squares) + self.epsilon), {"squares": squares}
 
@@ -292,18 +303,18 @@ class RMSProp(UpdateRule):
     array([0.02])
     """
 
-    is_adaptive = True
-    default_learning_rate = 0.01
+    is_adaptive: bool = True
+    default_learning_rate: float | None = 0.01
 
-    def __init__(self, rho=0.9, epsilon=1e-8, *, average=False):
-        self.rho = rho
-        self.epsilon = epsilon
-        self.average = average
+    def __init__(self, rho: float = 0.9, epsilon: float = 1e-8, *, average: bool = False) -> None:
+        self.rho: float = rho
+        self.epsilon: float = epsilon
+        self.average: bool = average
 
-    def init(self, theta, stochastic=False):
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         return {"mean_square": np.zeros_like(theta)}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         mean_square = self.rho * state["mean_square"] + (1.0 - self.rho) * gradient * gradient
         direction = gradient / (np.sqrt(mean_square) + self.epsilon)
         return direction, {"mean_square": mean_square}
@@ -336,19 +347,26 @@ class Adam(UpdateRule):
     array([0.5])
     """
 
-    is_adaptive = True
-    default_learning_rate = 0.01
+    is_adaptive: bool = True
+    default_learning_rate: float | None = 0.01
 
-    def __init__(self, beta1=0.9, beta2=0.999, epsilon=1e-8, *, average=False):
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
-        self.average = average
+    def __init__(
+        self,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        average: bool = False,
+    ) -> None:
+        self.beta1: float = beta1
+        self.beta2: float = beta2
+        self.epsilon: float = epsilon
+        self.average: bool = average
 
-    def init(self, theta, stochastic=False):
+    def init(self, theta: Theta, stochastic: bool = False) -> State:
         return {"mean": np.zeros_like(theta), "mean_square": np.zeros_like(theta), "t": 0}
 
-    def update(self, gradient, state):
+    def update(self, gradient: Theta, state: State) -> tuple[Theta, State]:
         t = state["t"] + 1
         mean = self.beta1 * state["mean"] + (1.0 - self.beta1) * gradient
         mean_square = self.beta2 * state["mean_square"] + (1.0 - self.beta2) * gradient * gradient
@@ -357,7 +375,7 @@ class Adam(UpdateRule):
         return direction, {"mean": mean, "mean_square": mean_square, "t": t}
 
 
-RULES = {
+RULES: dict[str, type[UpdateRule]] = {
     "gd": GradientDescent,
     "momentum": Momentum,
     "nesterov": Nesterov,
