@@ -16,6 +16,7 @@ from gdregress.inspection import (
     CoefficientPathDisplay,
     DescentPathDisplay,
     LearningRateDisplay,
+    LossCurveDisplay,
     LossSurfaceDisplay,
     RegressionDisplay,
 )
@@ -117,6 +118,22 @@ def test_clones_are_fitted_with_their_path_on_request(diabetes):
     display = DescentPathDisplay.from_estimators([model], X, y, fit=True, max_points=4)
     assert not hasattr(model, "coef_")
     assert len(display.lines_[0].get_xdata()) == 4
+
+
+def test_every_step_of_mini_batches(diabetes):
+    X, y = diabetes
+    model = path(learning_rate=0.05, batch_size=100).set_params(max_iter=3, store_path="step")
+    steps = model.fit(X, y).history_.steps
+    display = DescentPathDisplay.from_estimator(model, X, y, features=(2, 8))
+    (line,) = display.lines_
+    assert_allclose(line.get_xdata(), steps.coef_path[:, 2], atol=1e-10)
+    assert len(line.get_xdata()) == 3 * 5 + 1
+    coefficients = CoefficientPathDisplay.from_estimator(model)
+    assert coefficients.ax_.get_xlabel() == "Step"
+    curve = LossCurveDisplay.from_estimator(model, x_axis="step")
+    noise = curve.ax_.get_lines()[-1]
+    assert_array_equal(noise.get_xdata(), steps["step"])
+    assert_array_equal(noise.get_ydata(), steps["loss"])
 
 
 def test_an_animation_is_one_file_that_needs_nothing_else(diabetes, tmp_path):

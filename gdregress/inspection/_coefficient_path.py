@@ -40,7 +40,7 @@ class CoefficientPathDisplay:
     exact : ndarray of shape (n_coefficients,) or None
         The coefficients of the exact solution.
     x_label : str
-        "Iteration" or "Epoch".
+        "Iteration", "Epoch" or "Step".
     title : str
         The name and outcome of the fit.
 
@@ -133,13 +133,14 @@ class CoefficientPathDisplay:
         curve = LossCurve.from_estimator(model)
         _, _, names = rows_for(model if X is None else estimator, X, _DISPLAY)
         names = coefficient_names(model, [*names, "intercept"][:n_rows])
-        iteration = curve.iteration if len(curve.iteration) == len(path) else np.arange(len(path))
+        by_step = len(curve.iteration) != len(path)
+        iteration = np.arange(len(path)) if by_step else curve.iteration
         display = cls(
             iteration,
             path[:, :n_rows].reshape(len(path), -1),
             names,
             values,
-            "Epoch" if curve.by_epoch else "Iteration",
+            "Step" if by_step else curve.counted.capitalize(),
             curve.label,
         )
         return display.plot(**plot_kwargs)

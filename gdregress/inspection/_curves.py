@@ -61,6 +61,9 @@ class LossCurve:
         Whether an iteration is one pass over the rows in mini-batches.
     solver : str
         The fit's ``solver_``.
+    step_loss : tuple of two ndarrays or None
+        The numbers of the single steps and the loss of the mini-batch that each has seen, where
+        ``store_path="step"`` kept them.
     """
 
     name: str
@@ -79,6 +82,7 @@ class LossCurve:
     returned: int | None = None
     by_epoch: bool = False
     solver: str = ""
+    step_loss: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, name: str | None = None) -> LossCurve:
@@ -105,6 +109,7 @@ class LossCurve:
             returned=_returned_row(model, n_rows),
             by_epoch=bool(column["step"][-1] > column["iteration"][-1]),
             solver=str(model.solver_),
+            step_loss=_step_loss(history),
         )
 
     @property
@@ -155,6 +160,11 @@ class LossCurve:
 def _returned_row(model: Any, n_rows: int) -> int | None:
     row = getattr(model.history_, "returned", None)
     return n_rows - 1 if row is None else int(row) % n_rows
+
+
+def _step_loss(history: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    steps = getattr(history, "steps", None)
+    return None if steps is None else (np.asarray(steps["step"]), np.asarray(steps["loss"]))
 
 
 def _default_name(model: Any) -> str:

@@ -143,7 +143,7 @@ class DescentPathDisplay:
         ----------
         estimators : dict of {str: estimator} or iterable of estimators
             Fitted with ``store_path=True`` on `X` and `y`, with the same penalty; or Pipelines that
-            end in such ones.
+            end in such ones. ``store_path="step"`` shows every step of mini-batches.
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         features : "principal" or pair, default="principal"
@@ -151,7 +151,7 @@ class DescentPathDisplay:
             name or number, ``"intercept"`` among them; a pair (feature, output) where there are
             several outputs.
         fit : bool, default=False
-            Fit clones of the estimators first, with ``store_path=True``.
+            Fit clones of the estimators first, with ``store_path="step"``.
         max_points : int, default=None
             Draw so many iterates of each path at most, from the start.
         **plot_kwargs : dict
@@ -319,7 +319,7 @@ def _fitted_with_path(estimator: Any, X: Any, y: Any) -> Any:
     """A fitted clone that has kept its path, at the end of a Pipeline too."""
     fresh = clone(estimator)
     last = fresh.steps[-1][1] if hasattr(fresh, "steps") else fresh
-    last.set_params(store_path=True)
+    last.set_params(store_path="step")
     return fresh.fit(X, y)
 
 

@@ -126,7 +126,9 @@ class LossCurveDisplay:
         name : str, default=None
             Name in the legend. None: the class, its solver and its learning rate.
         x_axis : {"iteration", "step", "seconds"}, default="iteration"
-            What the horizontal axis counts; an iteration of mini-batches is an epoch of steps.
+            What the horizontal axis counts; an iteration of mini-batches is an epoch of steps. With
+            ``"step"`` and a fit that has ``store_path="step"``, the loss of each mini-batch is
+            drawn too, faint.
         y_axis : {"loss", "validation_loss", "gradient_norm", "update_norm", "learning_rate"}
             The column of ``history_`` that is drawn; ``"loss"`` by default.
         log_scale : bool, default=True
@@ -256,6 +258,9 @@ class LossCurveDisplay:
             )
             self.lines_.append(line)
             _mark_ends(ax, line, curve)
+            if x_axis == "step" and y_axis == "loss" and optimum is None and curve.step_loss:
+                noise = {"color": line.get_color(), "linewidth": 0.6, "alpha": 0.45, "zorder": 1}
+                ax.plot(*curve.step_loss, label=f"{curve.name} (mini-batches)", **noise)
             beside = show_validation and y_axis == "loss" and optimum is None
             thin = None
             if beside and curve.validation_loss is not None:

@@ -50,8 +50,11 @@ def exact_fit(model: Any, X: Any, y: Any) -> Any:
 
 
 def path_of(model: Any) -> np.ndarray:
-    """The iterates of a fit with ``store_path=True``, (n_iter_ + 1, n_features + 1, n_outputs)."""
-    history = model.history_
+    """The iterates of a fit that kept its path, (n_rows, n_features + 1, n_outputs).
+
+    Those of every single step where ``store_path="step"`` kept them, else one for each iteration.
+    """
+    history = getattr(model.history_, "steps", model.history_)
     if not hasattr(history, "coef_path"):
         raise ValueError(
             f"{type(model).__name__} kept no path of its coefficients; fit it with store_path=True"
