@@ -130,7 +130,6 @@ def preparation(kinds: dict[str, str], target: str, rare: int) -> list[Any]:
         )
         parts.append(("categories", Pipeline([("gaps", filled), ("levels", encoder)]), categories))
     prepare = ColumnTransformer(parts, verbose_feature_names_out=False)
-    prepare.set_output(transform="pandas")
     return [
         ("columns", TableColumns(kinds, target)),
         ("prepare", prepare),

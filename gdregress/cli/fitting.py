@@ -25,6 +25,7 @@ from sklearn.pipeline import Pipeline
 
 from .. import LinearRegression, LogisticRegression
 from ..history import StopReason
+from ..losses import SoftmaxLoss, SquaredLoss
 from .errors import InputError, Interrupted
 
 __all__ = ["Fit", "Rate", "Search", "Study"]
@@ -206,12 +207,11 @@ class Study:
     def constant_loss(self) -> float:
         """The loss of the best constant model on the rows fitted: what a fit can gain."""
         y = self.y[self.train]
-        w = np.ones(len(y)) if self.weights is None else self.weights[self.train]
+        weights = None if self.weights is None else self.weights[self.train]
         if self.is_classification:
-            share = np.bincount(np.unique(y, return_inverse=True)[1], weights=w) / w.sum()
-            share = share[share > 0]
-            return float(-np.sum(share * np.log(share)))
-        return float(np.average((y - np.average(y, weights=w)) ** 2, weights=w) / 2)
+            codes = np.unique(y, return_inverse=True)[1]
+            return SoftmaxLoss.best_constant(codes[:, None], weights, True) ** 2 / 2
+        return SquaredLoss.best_constant(y[:, None], weights, True) ** 2 / 2
 
     def left(self, fit: Fit, exact: Fit) -> float:
         """(L − L*) / L(best constant): the share of what a fit can gain that this one has not."""

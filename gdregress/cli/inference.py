@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import sklearn
 from scipy import linalg
 
@@ -74,13 +75,14 @@ def coefficients(study: Study, whole: Fit) -> Coefficients:
     whole : Fit
         The exact fit on all rows.
     """
-    Z = whole.pipeline[:-2].transform(study.X)
-    Z.columns = [shown_name(str(name)) for name in Z.columns]
+    steps = whole.pipeline[:-2]
+    names = [shown_name(str(name)) for name in steps.get_feature_names_out()]
+    Z = pd.DataFrame(steps.transform(study.X), columns=names)
     if whole.model.alpha > 0 and not (study.alpha_is_chosen and study.is_classification):
-        return _estimates(study, whole, list(Z.columns), "a penalised fit has none; see --alpha")
+        return _estimates(study, whole, names, "a penalised fit has none; see --alpha")
     if Z.shape[1] + 1 >= len(Z):
         reason = f"{Z.shape[1]} prepared columns leave no row over for them"
-        return _estimates(study, whole, list(Z.columns), reason)
+        return _estimates(study, whole, names, reason)
     depends = _dependent(Z.to_numpy(dtype=float))
     dependent = [name for name, is_so in zip(Z.columns, depends, strict=True) if is_so]
     Z = Z.loc[:, ~depends]
@@ -88,7 +90,7 @@ def coefficients(study: Study, whole: Fit) -> Coefficients:
         table = _table(study, Z)
     except ValueError as error:
         reason = str(error).replace("coefficient_table of ", "").rstrip(".")
-        return _estimates(study, whole, None, reason)
+        return _estimates(study, whole, names, reason)
     notes = []
     if dependent:
         notes.append(
@@ -191,10 +193,8 @@ def _summary(table: Any) -> list[str]:
     ]
 
 
-def _estimates(study: Study, whole: Fit, names: list[str] | None, reason: str) -> Coefficients:
+def _estimates(study: Study, whole: Fit, names: list[str], reason: str) -> Coefficients:
     """Estimates alone, of the fit itself, carried back from standardised columns."""
-    if names is None:
-        names = [shown_name(str(n)) for n in whole.pipeline[:-2].get_feature_names_out()]
     scaler, model = whole.pipeline[-2], whole.model
     coef = np.atleast_2d(model.coef_)
     # z = (x − μ)/σ, so that c·z + b = (c/σ)·x + (b − Σ c μ/σ).

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
-from .sniffing import MISSING, Dialect, is_gap, records_of, sniff
+from .sniffing import Dialect, is_gap, records_of, sniff
 from .sources import Source
 
 __all__ = ["RawTable", "read"]
@@ -126,11 +126,16 @@ def _read_text(source: Source, options: Any) -> RawTable:
     return table
 
 
-def _parse(source: Source, dialect: Dialect, na: list[str]) -> Any:
+def _parse(source: Source, dialect: Dialect, na: list[str], *, in_parts: bool = True) -> Any:
+    """The rows as pandas reads them.
+
+    In parts, which is faster; where a column is numbers in one part and text in another, at once.
+    """
     try:
         with source.open() as stream, warnings.catch_warnings():
             # A first row that is longer than the header: pandas would cut it.
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.simplefilter("error", pd.errors.DtypeWarning)
             return pd.read_csv(
                 stream,
                 sep=dialect.delimiter,
@@ -142,10 +147,13 @@ def _parse(source: Source, dialect: Dialect, na: list[str]) -> Any:
                 names=range(len(dialect.names)),
                 index_col=False,
                 skiprows=dialect.skip,
-                skipinitialspace=True,
-                na_values=[*MISSING, *na],
-                low_memory=False,  # or a column may be numbers in one part and text in another
+                skipinitialspace=dialect.has_blanks,
+                # Each word costs time in each cell: those not seen yet are looked for in text.
+                na_values=[*dialect.gaps, *na],
+                low_memory=in_parts,
             )
+    except pd.errors.DtypeWarning:
+        return _parse(source, dialect, na, in_parts=False)
     except UnicodeDecodeError:
         raise
     except pd.errors.EmptyDataError:
@@ -237,12 +245,12 @@ def _tidy(table: RawTable, na: list[str]) -> None:
     frame = table.frame
     for name in frame.columns:
         column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(object)
+        if column.dtype == object or pd.api.types.is_string_dtype(column):
+            frame[name] = column = _stripped(column, set(na))
         if pd.api.types.is_numeric_dtype(column):
             _check_finite(table, name, column)
-        elif column.dtype == object or pd.api.types.is_string_dtype(column):
-            frame[name] = _stripped(column, set(na))
-        elif isinstance(column.dtype, pd.CategoricalDtype):
-            frame[name] = _stripped(column.astype(object), set(na))
 
 
 def _stripped(column: Any, na: set[str]) -> Any:
@@ -252,7 +260,12 @@ def _stripped(column: Any, na: set[str]) -> Any:
         text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
         text = text.strip()
         values[value] = np.nan if is_gap(text) or text in na else text
-    return column.astype(object).map(values)
+    text = column.astype(object).map(values)
+    try:
+        # What kept pandas from reading numbers may have been gaps alone.
+        return pd.to_numeric(text)
+    except (ValueError, TypeError):
+        return text
 
 
 def _check_finite(table: RawTable, name: str, column: Any) -> None:

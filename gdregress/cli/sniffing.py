@@ -53,6 +53,10 @@ class Dialect:
     names : list of str
         The header's cells, or "" for each column where there is none.
     has_header : bool
+    gaps : tuple of str
+        The words for nothing that were seen.
+    has_blanks : bool
+        Whether blanks follow delimiters.
     skip : int
         Records, blank ones and the header included, before the first row.
     notes : tuple of str
@@ -67,6 +71,8 @@ class Dialect:
     names: list[str]
     has_header: bool
     skip: int
+    gaps: tuple[str, ...] = ()
+    has_blanks: bool = True
     notes: tuple[str, ...] = ()
 
     def described(self) -> str:
@@ -130,7 +136,15 @@ def sniff(source: Source, options: Any) -> Dialect:
     decimal, notes = _decimal(records, dialect, options.decimal)
     if comment is not None:
         notes = (*notes, f"lines that begin with {comment} are skipped")
-    return _header(source, records, replace(dialect, decimal=decimal, notes=notes), options.header)
+    seen = {cell for record in records for cell in record}
+    dialect = replace(
+        dialect,
+        decimal=decimal,
+        gaps=tuple(word for word in MISSING if word in seen),
+        has_blanks=delimiter != WHITESPACE and f"{delimiter} " in text,
+        notes=notes,
+    )
+    return _header(source, records, dialect, options.header)
 
 
 def _decode(source: Source, head: bytes, is_all: bool, asked: str | None) -> tuple[str, str]:
