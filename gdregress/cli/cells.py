@@ -41,6 +41,7 @@ _FORMATS = [
         "%H:%M:%S",
         "%H:%M",
         "%I:%M %p",
+        "%H.%M.%S",
     ),
 ]
 # strptime has no quarters.
@@ -151,8 +152,9 @@ def as_dates(column: Any, form: str) -> Any:
 
 def as_labels(column: Any) -> Any:
     """Whatever a column holds as text, gaps as NaN: 2.0 and 2 are one label."""
-    if pd.api.types.is_float_dtype(column):
-        values = column.dropna().unique()
-        return column.astype(object).map({value: f"{value:.15g}" for value in values})
     values = column.dropna().unique()
-    return column.astype(object).map({value: str(value).strip() for value in values})
+    if pd.api.types.is_float_dtype(column):
+        labels = {value: f"{value:.15g}" for value in values}
+    else:
+        labels = {value: str(value).strip() for value in values}
+    return column.astype(object).map(labels).astype(object)

@@ -16,7 +16,9 @@ from .cells import as_dates, as_labels, as_numbers
 
 __all__ = ["GAP", "RARE", "TableColumns", "level_name", "preparation", "shown_name"]
 
-GAP = "(missing)"
+# A gap is a level of its own. The mark comes after all letters: the first level in order is the one
+# of reference, which a gap should not be.
+GAP, MISSING_LEVEL = "∅", "(missing)"
 RARE = "(rare)"
 MOST_LEVELS = 30
 
@@ -90,7 +92,8 @@ def typed(column: Any, kind: str) -> Any:
 
 def level_name(column: str, level: Any) -> str:
     """The name of a prepared column that marks one level."""
-    return f"{column}={RARE if level == 'infrequent_sklearn' else level}"
+    shown = {"infrequent_sklearn": RARE, GAP: MISSING_LEVEL}
+    return f"{column}={shown.get(level, level)}"
 
 
 def shown_name(name: str) -> str:

@@ -163,7 +163,7 @@ def _number_or_date(
 def _levels(n: int, frequent: int | None = None) -> str:
     kept = n if frequent is None else min(frequent, MOST_LEVELS)
     pooled = f", the {n - kept} rarest pooled" if kept < n else ""
-    return f"category of {n} levels{pooled}"
+    return f"category of {n} level{'s' if n > 1 else ''}{pooled}"
 
 
 def rare_below(rows: int) -> int:

@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 
 from .cells import as_labels, as_numbers
-from .columns import GAP, typed
+from .columns import GAP, MISSING_LEVEL, typed
 from .errors import InputError, listed
 from .reading import RawTable, read
 from .writing import load_model, whole_file
@@ -101,7 +101,8 @@ def _gaps_and_levels(table: RawTable, model: Any, frame: Any) -> list[str]:
         strange = [v for v in values.fillna(GAP).unique() if v not in known]
         if strange:
             count = "the rare ones" if has_rare else f"{min(known)!r}, the level of reference"
-            notes.append(f"{name}: the fit has not seen {listed(strange, 4)}; counted as {count}")
+            shown = [MISSING_LEVEL if level == GAP else level for level in strange]
+            notes.append(f"{name}: the fit has not seen {listed(shown, 4)}; counted as {count}")
     return notes
 
 

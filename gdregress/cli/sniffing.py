@@ -33,6 +33,8 @@ _OTHER_TEXTS = {
     "{": "JSON",
     "[{": "JSON",
 }
+# Excel's own first line, which names the delimiter.
+_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n")
 _SAMPLE = 1 << 18
 _RECORDS = 500
 _POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -102,7 +104,7 @@ def is_gap(cell: str) -> bool:
 def records_of(stream: Any, delimiter: str, quote: str) -> Any:
     """The records of a text stream, blank ones as [], with ``line_num`` of the csv module."""
     blanks = delimiter == WHITESPACE
-    lines = (line.replace("\t", " ").strip(" ") for line in stream) if blanks else stream
+    lines = (line.replace("\t", " ").strip() + "\n" for line in stream) if blanks else stream
     return csv.reader(
         lines,
         delimiter=" " if blanks else delimiter,
@@ -125,8 +127,9 @@ def sniff(source: Source, options: Any) -> Dialect:
             raise InputError(f"{source.shown} is {what}, not a table in rows and cells")
     quote = _quote(text)
     comment = _comment(text)
-    if options.delimiter is not None:
-        delimiter = options.delimiter
+    told = _SEPARATOR.match(text)
+    delimiter = options.delimiter or (told[1] if told else None)
+    if delimiter is not None:
         records = _sample(text, delimiter, quote, comment)
     else:
         delimiter, records = _delimiter(text, quote, comment)
@@ -144,7 +147,24 @@ def sniff(source: Source, options: Any) -> Dialect:
         has_blanks=delimiter != WHITESPACE and f"{delimiter} " in text,
         notes=notes,
     )
-    return _header(source, records, dialect, options.header)
+    dialect = _header(source, records, dialect, options.header)
+    return dialect if dialect.has_header or options.header else _from_comment(text, dialect)
+
+
+def _from_comment(head: str, dialect: Dialect) -> Dialect:
+    """A header in the comment above the first row, as NumPy's savetxt writes it."""
+    mark = dialect.comment
+    lines = head.split("\n")[: dialect.skip + 1]
+    above = next((line for line in reversed(lines) if mark and line.startswith(mark)), None)
+    if above is None:
+        return dialect
+    text = above.lstrip(f"{mark} ")
+    names = [n.strip() for n in next(records_of([text], dialect.delimiter, dialect.quote), [])]
+    if len(names) != len(dialect.names) or any(is_number(name) for name in names):
+        return dialect
+    notes = tuple(note for note in dialect.notes if "taken for a row" not in note)
+    note = f"the names of the columns stand in the comment {above.strip()[:40]!r}"
+    return replace(dialect, names=names, has_header=True, notes=(*notes, note))
 
 
 def _decode(source: Source, head: bytes, is_all: bool, asked: str | None) -> tuple[str, str]:
@@ -220,6 +240,7 @@ def _sample(text: str, delimiter: str, quote: str, comment: str | None) -> list[
     try:
         for record in records_of(io.StringIO(text, newline=""), delimiter, quote):
             is_row = any(record) and not (comment and record[0].lstrip().startswith(comment))
+            is_row &= bool(found) or not _SEPARATOR.match(text)
             found.append([cell.strip() for cell in record] if is_row else [])
             if len(found) == _RECORDS:
                 break

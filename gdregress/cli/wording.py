@@ -203,9 +203,19 @@ def fits_grid(result: Result) -> Grid:
     below.append(
         f"The descents took the automatic rate {rate:.3g}, for at most {study.long} iterations."
     )
+    if not study.is_classification and _is_perfect(result):
+        below.append(
+            "The exact fit leaves no residual: the columns determine the target. Is one made of it?"
+        )
     below += [f"note on the exact fit: {message}" for message in exact.warnings]
     header = ["fit", score, "iter.", "time", "θ off", "L off", "stop reason"]
     return Grid("Fits", header, rows, frozenset(range(1, 6)), tuple(below))
+
+
+def _is_perfect(result: Result) -> bool:
+    """Whether the exact fit goes through all points, with fewer columns than points."""
+    study = result.study
+    return not study.is_wide and result.exact.model.loss_ <= 1e-12 * study.constant_loss()
 
 
 def _distance(model: object, exact: object) -> float:
