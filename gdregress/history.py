@@ -341,8 +341,14 @@ class History(dict[str, NDArray[Any]]):
     def packed(self) -> dict[str, Any]:
         """All of it as arrays, numbers and text, for :meth:`unpacked`."""
         view = self._rows.view
-        rows = np.stack([view[name] for name in COLUMNS], axis=1, dtype=np.float64)
-        packed: dict[str, Any] = {"rows": rows}
+        kept = [k for k, name in enumerate(COLUMNS) if not np.isnan(view[name]).all()]
+        if len(view) and np.array_equal(view["step"], view["iteration"]):
+            kept.remove(COLUMNS.index("step"))  # full batches
+        rows = np.empty((len(view), len(kept)))
+        for place, k in enumerate(kept):
+            rows[:, place] = view[COLUMNS[k]]
+        # The numbers of the columns, as digits.
+        packed: dict[str, Any] = {"columns": "".join(map(str, kept)), "rows": rows}
         if self._path is not None:
             packed |= {"path": self._path.view.copy(), "shapes": self._shapes}
         if self._steps is not None:
@@ -355,10 +361,10 @@ class History(dict[str, NDArray[Any]]):
     def unpacked(cls, packed: Mapping[str, Any]) -> "History":
         """The record that was packed; its clock goes on from the last row."""
         history = cls()
-        stored = np.asarray(packed["rows"], dtype=np.float64).reshape(-1, len(COLUMNS))
-        rows = np.empty(len(stored), _ROW)
-        for column, name in enumerate(COLUMNS):
-            rows[name] = stored[:, column]
+        stored = dict(zip(map(int, packed["columns"]), packed["rows"].T, strict=True))
+        rows = np.empty(len(packed["rows"]), _ROW)
+        for k, name in enumerate(COLUMNS):
+            rows[name] = stored.get(k, rows["iteration"] if name == "step" else np.nan)
         history._rows = _Rows(rows, len(rows))
         if "path" in packed:
             history._path = _Rows(np.array(packed["path"]), len(packed["path"]))
