@@ -73,6 +73,17 @@ class CoefficientPathDisplay:
     (10, 10)
     """
 
+    iteration: np.ndarray
+    path: np.ndarray
+    names: list[str]
+    exact: np.ndarray | None
+    x_label: str
+    title: str
+    ax_: Any
+    figure_: Any
+    lines_: list[Any]
+    marks_: list[Any]
+
     def __init__(
         self,
         iteration: np.ndarray,

@@ -106,7 +106,8 @@ class CoefficientTable:
         """The table as plain text, at most 80 columns wide."""
         return self._layout().text()
 
-    __repr__ = __str__ = text
+    def __repr__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         return self._layout().html()

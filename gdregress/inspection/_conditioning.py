@@ -119,7 +119,8 @@ class Conditioning:
         """What was found, as plain text."""
         return self._layout().text()
 
-    __repr__ = __str__ = text
+    def __repr__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         return self._layout().html()

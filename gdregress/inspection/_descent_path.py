@@ -105,6 +105,16 @@ class DescentPathDisplay:
     'coefficient of x0'
     """
 
+    paths: list[DescentPath]
+    plane: Plane
+    optimum: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    losses: np.ndarray
+    ax_: Any
+    figure_: Any
+    lines_: list[Any]
+
     def __init__(
         self,
         paths: list[DescentPath],

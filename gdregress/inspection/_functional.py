@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array
 
@@ -36,7 +37,7 @@ class Objective:
         The flat theta of the fitted estimator; None where it is not fitted.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Any) -> None:
         self._objective: BlockObjective = problem.objective
         self._has_intercept = bool(problem.model.fit_intercept)
         is_fitted = hasattr(problem.model, "coef_")
@@ -45,11 +46,13 @@ class Objective:
         flat = not is_classifier(model)
         if flat:
             flat = (np.ndim(model.coef_) if is_fitted else model._y_ndim) == 1
-        self.coef_shape = (n_features,) if flat else (n_outputs, n_features)
-        self.intercept_shape = () if flat else (n_outputs,)
-        self.size = n_outputs * (n_features + int(self._has_intercept))
-        self.names = self._named(problem, n_outputs)
-        self.theta_ = self._flattened(problem.theta) if is_fitted else None
+        self.coef_shape: tuple[int, ...] = (n_features,) if flat else (n_outputs, n_features)
+        self.intercept_shape: tuple[int, ...] = () if flat else (n_outputs,)
+        self.size: int = n_outputs * (n_features + int(self._has_intercept))
+        self.names: list[str] = self._named(problem, n_outputs)
+        self.theta_: NDArray[np.float64] | None = (
+            self._flattened(problem.theta) if is_fitted else None
+        )
 
     def __repr__(self) -> str:
         return (

@@ -89,6 +89,12 @@ class LearningRateDisplay:
     ['too small', 'good', 'too large', 'diverging']
     """
 
+    trials: list[RateTrial]
+    curvature: float
+    y: Any
+    ax_: Any
+    figure_: Any
+
     def __init__(self, trials: list[RateTrial], curvature: float, X: Any, y: Any) -> None:
         self.trials, self.curvature, self.X, self.y = trials, curvature, X, y
 

@@ -91,6 +91,12 @@ class LossCurveDisplay:
     'Iteration'
     """
 
+    curves: list[LossCurve]
+    ax_: Any
+    figure_: Any
+    lines_: list[Any]
+    validation_lines_: list[Any]
+
     def __init__(self, curves: Iterable[LossCurve]) -> None:
         self.curves = list(curves)
 

@@ -73,6 +73,14 @@ class LossSurfaceDisplay:
     True
     """
 
+    a: np.ndarray
+    b: np.ndarray
+    losses: dict[str, np.ndarray]
+    optimum: tuple[float, float]
+    labels: tuple[str, str]
+    axes_: Any
+    figure_: Any
+
     def __init__(
         self,
         a: np.ndarray,

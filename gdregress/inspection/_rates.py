@@ -85,7 +85,8 @@ class LearningRateBounds:
         """The rates as plain text."""
         return self._layout().text()
 
-    __repr__ = __str__ = text
+    def __repr__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         return self._layout().html()

@@ -77,6 +77,16 @@ class RegressionDisplay:
     (['mean', 'observation'], 'bmi')
     """
 
+    x: np.ndarray
+    curves: dict[str, np.ndarray]
+    bands: dict[str, tuple[np.ndarray, np.ndarray]]
+    data: tuple[np.ndarray, np.ndarray]
+    labels: tuple[str, str]
+    note: str
+    ax_: Any
+    figure_: Any
+    lines_: list[Any]
+
     def __init__(
         self,
         x: np.ndarray,

@@ -45,7 +45,8 @@ class Summary:
         below = self.table.text() if self.table is not None else self._coefficients.text()
         return f"{self._fit.text()}\n\n{below}"
 
-    __repr__ = __str__ = text
+    def __repr__(self) -> str:
+        return self.text()
 
     def _repr_html_(self) -> str:
         table = self.table
