@@ -11,7 +11,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import parent_process
+from multiprocessing import AuthenticationError, parent_process
 from multiprocessing.connection import Client, Listener
 from time import monotonic
 from typing import Any
@@ -124,9 +124,11 @@ class ProgressBar:
         if not self._addresses:
             return None
         key = str(context.root_uuid)
-        if key not in _displays and self._addresses.get(key) is not None:
-            _displays[key] = _Remote(key, *self._addresses[key])
-        return _displays.get(key)
+        display = _displays.get(key)
+        inherited = display is not None and display.process != os.getpid()  # of a forked worker
+        if (display is None or inherited) and self._addresses.get(key) is not None:
+            display = _displays[key] = _Remote(key, *self._addresses[key])
+        return display
 
 
 @dataclass
@@ -146,6 +148,7 @@ class _Counter:
     """Counts the tasks of one process, and tells of them now and then."""
 
     def __init__(self):
+        self.process = os.getpid()
         self._tasks = {}
 
     def begin(self, context):
@@ -250,7 +253,9 @@ class _Display(_Counter):
         while True:
             try:
                 connection = listener.accept()
-            except (OSError, EOFError):
+            except (EOFError, AuthenticationError):  # nobody that was asked to come
+                continue
+            except OSError:
                 return
             if self._closed:
                 connection.close()

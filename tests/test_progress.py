@@ -1,14 +1,19 @@
 """The progress bar: what it shows, to whom, at what cost, and what it leaves behind."""
 
 import io
+import os
 import pickle
 import re
 import sys
 import textwrap
 import threading
+import warnings
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client
 
 import numpy as np
 import pytest
+from joblib import parallel_backend
 from problems import descent_case
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -126,8 +131,15 @@ def test_it_looks_at_the_clock_and_not_at_every_iteration(monkeypatch):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_within_a_search(n_jobs):
+def test_within_a_search(n_jobs, monkeypatch):
     console, written = terminal()
+    ended = []
+    draw = progress._Display._draw
+    monkeypatch.setattr(
+        progress._Display,
+        "_draw",
+        lambda self, *args: (ended.append(args[1]) if args[-1] else None, draw(self, *args)),
+    )
     model, case = sigmoid(max_iter=20)
     pipeline = Pipeline([("scale", StandardScaler()), ("model", model)])
     grid = {"model__learning_rate": [0.01, 0.1, 1.0]}
@@ -139,18 +151,41 @@ def test_within_a_search(n_jobs):
     assert "search" in shown
     assert "2/2" in shown
     assert shown.rstrip().endswith(SHOW_CURSOR)
+    assert "Pipeline 1" in ended  # the fits of workers are heard of
     pickle.loads(pickle.dumps(search)).predict(case.X)  # the bar is no hindrance
 
 
-def test_long_fits_of_workers_have_lines_of_their_own(monkeypatch):
-    console, written = terminal()
-    case = descent_case("sigmoid")
-    X, y = np.tile(case.X, (20, 1)), np.tile(case.y, 20)
-    model = LogisticRegression(batch_size=8, max_iter=10**6, tol=0)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_forked_workers_tell_and_do_not_draw(monkeypatch):
+    told = []
+    draw = progress._Display._draw
+
+    def noting(self, *args):
+        told.append((os.getpid(), *args))
+        draw(self, *args)
+
+    monkeypatch.setattr(progress._Display, "_draw", noting)
+    for name in ("_WORTH_A_LINE", "_INTERVAL"):  # which a fork inherits
+        monkeypatch.setattr(progress, name, 0.0)
+    model, case = sigmoid(max_iter=200)
     search = GridSearchCV(model, {"learning_rate": [0.01, 0.1]}, cv=2, n_jobs=2, refit=False)
-    search.set_callbacks(ProgressBar(console), TimeLimit(1.2)).fit(X, y)
-    assert re.search(r"LogisticRegression [1-4]", written.getvalue())
-    assert re.search(r"loss 0\.\d+", written.getvalue())
+    with warnings.catch_warnings(), parallel_backend("multiprocessing"):
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        search.set_callbacks(ProgressBar(terminal()[0])).fit(case.X, case.y)
+    assert {process for process, *_ in told} == {os.getpid()}
+    running = [args for _, *args in told if re.fullmatch("LogisticRegression [1-4]", args[1])]
+    assert any(0 < completed < 200 for _, _, _, completed, _, _ in running)
+    assert any(figures and figures[0].startswith("loss 0.") for *_, figures, _ in running)
+
+
+def test_a_stranger_at_the_door_is_turned_away():
+    display = progress._Display(progress._screen(terminal()[0]))
+    address, secret = display.address()
+    with pytest.raises(AuthenticationError):
+        Client(address, authkey=b"guessed")
+    with Client(address, authkey=bytes.fromhex(secret)) as friend:
+        friend.send_bytes(b'[[0], "Fit", 3, 1, [], false]')
+    display.close()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("of a callback"), KeyboardInterrupt()])
