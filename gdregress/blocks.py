@@ -242,10 +242,12 @@ class RowBlocks:
         # take is twice as fast as an index; of another layout it would copy the whole.
         return np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
 
-    def with_y(self, y):
-        """The same rows with another y."""
+    def with_y(self, y, sample_weight=None):
+        """The same rows with another y, and other weights if any are given."""
         other = copy.copy(self)
         other.y = y
+        if sample_weight is not None:
+            other.sample_weight = sample_weight
         vars(other).pop("_only_block", None)
         return other
 

@@ -66,6 +66,10 @@ class Frame:
         return cls(shift, np.ldexp(1.0, np.clip(exponent, -1020, 1020)))
 
     @property
+    def n_columns(self):
+        return len(self.shift)
+
+    @property
     def is_identity(self):
         return not (self.is_shifted or self.is_scaled)
 

@@ -36,8 +36,10 @@ __all__ = [
     "Margin",
     "Moments",
     "PulledBack",
+    "Predictors",
     "RFactor",
     "RowCurvature",
+    "SmallestRival",
     "linear_predictor",
     "transpose_product",
 ]
@@ -368,6 +370,21 @@ class RowCurvature:
         return total + part
 
 
+class Predictors:
+    """The linear predictor of every row at theta: a list of arrays (n, n_outputs), in order."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        return [linear_predictor(X, _on_original_scale(theta, self.frame))[:, 0, :]]
+
+    @staticmethod
+    def combine(total, part):
+        return total + part
+
+
 class CurvedProduct(_Sum):
     """The Hessian times directions, with the rows' curvatures in the place of y.
 
@@ -493,10 +510,18 @@ class ColumnMoments(_Sum):
 
 
 class ColumnRange:
-    """Smallest and largest value of every column, shape (2, n_features)."""
+    """Smallest and largest value of every column, shape (2, n_features), of all rows or of those
+    that weigh something; infinite where there are none."""
+
+    def __init__(self, *, only_weighing=False):
+        self.only_weighing = only_weighing
 
     def __call__(self, block):
         X = block.X
+        if self.only_weighing and block.sample_weight is not None:
+            X = X[block.sample_weight > 0.0]
+            if not X.shape[0]:
+                return np.repeat([[np.inf], [-np.inf]], X.shape[1], axis=1)
         if sparse.issparse(X):
             return np.vstack([X.min(axis=0).toarray(), X.max(axis=0).toarray()])
         return np.vstack([X.min(axis=0), X.max(axis=0)])
@@ -591,6 +616,29 @@ class LargestLeverage:
     @staticmethod
     def combine(total, part):
         return np.maximum(total, part)
+
+
+class SmallestRival:
+    """The least ``s_i p_ik`` of a row of positive weight and a class that is not its own."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))[:, 0, :]
+        # The gradient of a row is its probabilities, less 1 for its own class.
+        rivals = np.abs(self.loss.gradient(block.y, np.ascontiguousarray(z)))
+        if rivals.shape[1] > 1:
+            np.put_along_axis(rivals, block.y, np.inf, axis=1)
+        least = _weigh(rivals.min(axis=1), block.sample_weight)
+        if block.sample_weight is not None:
+            least = least[block.sample_weight > 0.0]
+        return np.array([least.min(initial=np.inf)])
+
+    @staticmethod
+    def combine(total, part):
+        return np.minimum(total, part)
 
 
 class LargestRow:

@@ -62,6 +62,7 @@ from .kernels import (
     Moments,
     PulledBack,
     RowCurvature,
+    SmallestRival,
 )
 from .losses import SquaredLoss
 
@@ -102,8 +103,9 @@ class BlockObjective:
     def __init__(self, blocks, loss, penalty, n_outputs, *, fit_intercept=True, frame=None):
         self.blocks, self.loss, self.penalty = blocks, loss, penalty
         self.fit_intercept = fit_intercept
-        self.shape = (blocks.n_features + 1, n_outputs)
         self.frame = Frame.identity(blocks.n_features) if frame is None else frame
+        self.shape = (self.frame.n_columns + 1, n_outputs)
+        self.basis = None  # of the rows in the frame, once it was asked for; see ``basis``
         self._value = LossValue(loss, self.frame)
         self._gradient = LossGradient(loss, self.frame)
         self._batch_gradient, self._batch_value = BatchGradient(loss), BatchValue(loss)
@@ -270,10 +272,21 @@ class BlockObjective:
         variance[variance <= 8.0 * _EPS * second] = 0.0  # the rounding of a constant column
         return frame.shift + frame.scale * mean, variance * frame.scale**2
 
+    def smallest_rival(self, theta):
+        """The least ``s_i p_ik / S`` of a row and a class not its own, p at theta (one model)."""
+        least = self.blocks.reduce(SmallestRival(self.loss, self.frame), theta)
+        return float(least.min()) / self.total_weight
+
     def column_spans(self):
         """The range of the values of each column of the frame, shape (n_features,)."""
-        low, high = self.blocks.reduce(ColumnRange())
+        low, high = self.blocks.reduce(ColumnRange(only_weighing=True))
         return high / self.frame.scale - low / self.frame.scale
+
+    def column_sizes(self):
+        """The largest absolute value of each column of the frame, shape (n_features,)."""
+        low, high = self.blocks.reduce(ColumnRange())
+        extremes = np.stack([low, high]) - self.frame.shift
+        return np.abs(extremes / self.frame.scale).max(axis=0)
 
     @cached_property
     def gram(self):
@@ -295,7 +308,7 @@ class BlockObjective:
             squares = self.blocks.reduce(ColumnSquares(self.frame)) / self.total_weight
         occupied = squares > 0.0
         if not occupied[:-1].all():
-            low, high = self.blocks.reduce(ColumnRange())
+            low, high = self.blocks.reduce(ColumnRange(only_weighing=True))
             occupied[:-1] = (low != 0.0) | (high != 0.0)
         check_squares(squares, occupied)
         if not self.fit_intercept:
@@ -419,6 +432,11 @@ def _finite(columns):
         raise FloatingPointError(overflow("X"))
     return columns
 
+    def solver_frame(self):
+        """A frame in which a solver works at its best: exact where one is needed at all."""
+        frame = self.sampled_frame()
+        return frame if frame.is_identity else self.exact_frame()
+
 
 class AppliedHessian:
     """The Hessian of a block objective at one theta: its products and its diagonal.
@@ -446,8 +464,8 @@ class AppliedHessian:
     def output_blocks(self):
         """The blocks on the diagonal, (n_outputs, n_features + 1, n_features + 1), of all rows.
 
-        Where rows are very many, of some of them, evenly spaced, the diagonal no less than that
-        of all: a preconditioner need not be exact.
+        Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is no
+        less than that of all: a preconditioner need not be exact.
         """
         objective, blocks = self._objective, self._blocks
         step = max(1, blocks.n_samples // (_ROWS_PER_COLUMN * objective.shape[0]))
@@ -462,7 +480,12 @@ class AppliedHessian:
         diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
         diagonal += curvature
         if blocks is not self._blocks:
-            np.maximum(diagonal, self.diagonal()[:, 0].T, out=diagonal)
+            of_all = self.diagonal()[:, 0].T
+            seen = diagonal > 0.0
+            ratio = np.divide(of_all, diagonal, out=np.ones_like(of_all), where=seen)
+            root = np.sqrt(np.maximum(ratio, 1.0))
+            grams *= root[:, :, None] * root[:, None, :]
+            diagonal[~seen] = of_all[~seen]
         return grams
 
     def _penalised(self, total, direction):

@@ -25,6 +25,7 @@ ORDER = [
     "blocks",
     "objective",
     "moments",
+    "basis",
     "history",
     "solvers",
     "streams",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from ..moments import CentredFactor
+from ..basis import Basis
 from .cholesky import ScaledCholesky
 
 __all__ = ["FactoredHessian", "SingularDirections", "factor_hessian"]
@@ -16,10 +16,14 @@ _SUSPICIOUS_RCOND = 1e-13
 
 
 class FactoredHessian(NamedTuple):
-    """A factor of a Hessian, whether that was regular as it stood, and its columns of zeros."""
+    """A factor of a Hessian, whether that was regular as it stood, and its columns of zeros.
+
+    Where it was not, ``is_exact`` tells whether the factor solves ``H d = -g`` all the same.
+    """
 
     factor: ScaledCholesky
     is_regular: bool
+    is_exact: bool
     dead: np.ndarray
 
 
@@ -37,26 +41,26 @@ def factor_hessian(framed, hessian, singular):
         regular = factor.rcond > _SUSPICIOUS_RCOND
     except linalg.LinAlgError:
         factor, regular = None, False
+    exact = regular
     if not regular:
-        factor = singular.regularised(hessian, factor)
-    return FactoredHessian(factor, regular, dead)
+        factor, exact = singular.regularised(hessian, factor)
+    return FactoredHessian(factor, regular, exact, dead)
 
 
 def _fix_gauge(hessian, framed):
     """Make the softmax Hessian regular along the gauge, which no step then moves.
 
-    Adding a constant to all classes of an unpenalised row j of theta changes nothing:
-    ``H (e_j kron 1) = 0`` and ``g^T (e_j kron 1) = 0``. Adding ``h_jj / K 1 1^T`` to its block
-    leaves the solution of ``H d = -g`` that is orthogonal to the gauge.
+    Adding a constant to all classes of row j of theta changes nothing but the penalty, which is
+    least where their mean is zero: ``H (e_j kron 1) = alpha (e_j kron 1)``, and where the means are
+    zero ``g^T (e_j kron 1) = 0``. Adding ``h_jj / K 1 1^T`` to its block leaves the solution of
+    ``H d = -g`` that is orthogonal to the gauge, however small the penalty.
     """
-    n_outputs = framed.shape[1]
+    n_features, n_outputs = framed.shape
     if n_outputs == 1:
         return
-    penalised = framed.penalty.l2 > 0.0
-    n_features = framed.shape[0]
-    j = np.arange(n_features - 1 if penalised else 0, n_features)
+    j = np.arange(n_features)
     blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
-    trace = np.einsum("jkjk->j", blocks)[j]
+    trace = np.einsum("jkjk->j", blocks)
     blocks[j, :, j, :] += trace[:, None, None] / n_outputs**2
 
 
@@ -64,49 +68,45 @@ class SingularDirections:
     """Directions of theta along which X is rank-deficient, and with it every Hessian.
 
     Rank belongs to X, never to a Hessian, which saturates where the classes separate: it is
-    decided, once and only if asked, on the R factor of ``[1 X]`` with unit columns.
+    decided, once and only if asked, by :class:`~gdregress.basis.Basis`.
     """
 
     def __init__(self, framed):
         self.framed = framed
-        self._null = None
 
     @property
     def null(self):
-        """Orthonormal in unit columns; shape (n_features + 1, n_null), intercept last."""
-        if self._null is None:
-            blocks = self.framed.blocks
-            factor = CentredFactor.from_objective(
-                self.framed, self.framed.frame, np.zeros(blocks.y.shape[1])
-            )
-            unit = np.linalg.norm(factor.root, axis=0)
-            unit[unit == 0.0] = 1.0
-            _, sigma, vt = linalg.svd(factor.root / unit)
-            threshold = max(blocks.n_samples, len(unit)) * _EPS * sigma[0]
-            coef = vt[sigma <= threshold].T / unit[:, None]
-            self._null = np.vstack([coef, -factor.mean_x @ coef])
-        return self._null
+        """Shape (n_features + 1, n_null), intercept last; a basis has left them out."""
+        if self.framed.penalty.l2 > 0.0 or isinstance(self.framed.frame, Basis):
+            return np.empty((self.framed.shape[0], 0))
+        return Basis.of(self.framed).null
 
     def regularised(self, hessian, factor):
-        """A factor of ``H + B B^T``, B spanning the directions in which H vanishes.
+        """A factor of ``H + C C^T``, C having a part in each direction in which H vanishes.
 
-        A direction n with H n = 0 has g^T n = 0, so ``(H + B B^T) d = -g`` has the solution of
-        ``H d = -g`` with ``B^T d = 0``. What is still singular then is a saturated Hessian, or
-        one too ill-conditioned for Cholesky; a shift at rounding level keeps the step finite.
+        A direction n with H n = 0 has g^T n = 0, so ``(H + C C^T) d = -g`` has the solution of
+        ``H d = -g`` with ``C^T d = 0``. The columns of C weigh all classes alike, or no solution
+        could be orthogonal to the gauge as well. What is still singular then is a saturated
+        Hessian, or one too ill-conditioned for Cholesky; a shift at rounding level keeps the step
+        finite, and the factor is no longer exact.
         """
         unit = np.sqrt(hessian.diagonal())
         scaled = hessian / unit / unit[:, None]
-        if self.framed.penalty.l2 == 0.0 and self.null.shape[1]:
+        null = self.null
+        if null.shape[1]:
             n_outputs = self.framed.shape[1]
-            null = np.kron(self.null, np.eye(n_outputs)) * unit[:, None]
-            null /= np.linalg.norm(null, axis=0)
-            scaled += null @ null.T
+            weight = (unit * unit).reshape(-1, n_outputs).mean(axis=1)
+            against = np.kron(null * weight[:, None], np.eye(n_outputs)) / unit[:, None]
+            against /= np.linalg.norm(against, axis=0)
+            scaled += against @ against.T
         elif factor is not None:
-            return factor
-        shift = len(unit) * _EPS
+            return factor, False
+        shift = 0.0
         while True:
             try:
-                return ScaledCholesky(scaled * np.outer(unit, unit))
+                factor = ScaledCholesky(scaled * np.outer(unit, unit))
+                return factor, shift == 0.0 and factor.rcond > _SUSPICIOUS_RCOND
             except linalg.LinAlgError:
-                scaled.flat[:: len(unit) + 1] += shift
-                shift *= 10.0
+                added = 9.0 * shift if shift else len(unit) * _EPS
+                scaled.flat[:: len(unit) + 1] += added
+                shift += added

@@ -15,6 +15,8 @@ _MAX_KRYLOV_STEPS = 1000
 _DELAY = 10
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
+# Directions in a fit that are many: an ill-conditioned X may be why.
+_MANY = 20
 # A penalty below this share of the curvature of the loss moves nothing.
 _NEGLIGIBLE = 1e-12
 # Blocks of the Hessian are factored up to this many columns; beyond, its diagonal has to do.
@@ -31,10 +33,12 @@ class KrylovMetric:
     next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method").
     """
 
-    is_sampled = False
+    is_sampled = is_exact = is_saturated = False
 
     def __init__(self, framed):
         self.framed = framed
+        self.is_suspicious = self.is_blind = False
+        self._n_directions = 0
         self.evaluate = framed.value_and_gradient
         self._first = self._preconditioner = None
 
@@ -45,17 +49,19 @@ class KrylovMetric:
             n_features, n_outputs = self.framed.shape
             blocks_pay = n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS
             self._preconditioner = (_Blocks if blocks_pay else _Diagonal)(hessian, self.framed)
-        solve = self._preconditioner.solve
+        solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
         square = float(np.vdot(gradient, solve(gradient)))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
         self._first = square if self._first is None else self._first
         share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        direction, n_steps = _conjugate_gradients(
-            hessian.product, -gradient, solve, share**2 * square, tolerance
+        direction, n_steps, broke, self.is_blind = _conjugate_gradients(
+            hessian.product, -gradient, self._preconditioner, share**2 * square, tolerance
         )
         if n_steps > self._preconditioner.lasts:
             self._preconditioner = None
+        self._n_directions += 1
+        self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, -0.5 * float(np.vdot(gradient, direction))
 
     def remember(self, change, gradient_change):
@@ -66,6 +72,8 @@ class _Diagonal:
     """The diagonal of the Hessian; what does not move stays."""
 
     lasts = 0
+    amplifies = 1e4  # rounding, in squares
+    is_ill_conditioned = False
 
     def __init__(self, hessian, framed):
         diagonal = hessian.diagonal()
@@ -85,6 +93,7 @@ class _Blocks:
     """
 
     lasts = 8  # it costs as much as some products: good for more than one step of Newton
+    amplifies = 1e4 / _LIFT
 
     def __init__(self, hessian, framed):
         blocks = hessian.output_blocks()
@@ -93,6 +102,7 @@ class _Blocks:
         counts = ridge > _NEGLIGIBLE * np.einsum("kjj->j", blocks)[:, None]
         self._gauge = np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
         self._factors = [_positive(block) for block in blocks]
+        self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT
 
     def solve(self, r):
         mean = r.mean(axis=2, keepdims=True)
@@ -115,18 +125,22 @@ def _positive(matrix):
     return ScaledCholesky(matrix)
 
 
-def _conjugate_gradients(product, b, solve, goal, tolerance):
-    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner; and the steps it took.
+def _conjugate_gradients(product, b, preconditioner, goal, tolerance):
+    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner.
+
+    Returns x, the number of steps, whether H vanished, to rounding, along one of them, and whether
+    the residual did not: columns are dependent in the digits of a product, but not in those of
+    the gradient.
 
     Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
     half of that is no more than the `tolerance`, or not by much, the last ten additions have to be
     small beside it too. Hestenes & Stiefel (1952).
     """
-    x, r = np.zeros_like(b), b
+    x, r, solve = np.zeros_like(b), b, preconditioner.solve
     z = solve(r)
     d, pd, rz = z, r, float(np.vdot(r, z))
     gained, last = 0.0, deque(maxlen=_DELAY)
-    n_steps = 0
+    n_steps, broke, blind = 0, False, False
     while n_steps < _MAX_KRYLOV_STEPS:
         near = 0.5 * gained <= 2.0 * tolerance
         settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
@@ -135,7 +149,8 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
         hd = product(d)
         curvature = float(np.vdot(d, hd))
         if not curvature > 100.0 * _EPS * float(np.vdot(d, pd)):
-            break  # H vanishes along d, to rounding: columns depend on each other
+            broke, blind = True, rz > preconditioner.amplifies * b.size * _EPS**2
+            break
         n_steps += 1
         step = rz / curvature
         x, r = x + step * d, r - step * hd
@@ -146,4 +161,4 @@ def _conjugate_gradients(product, b, solve, goal, tolerance):
         if not rz > 0.0:
             break
         d, pd = z + (rz / previous) * d, r + (rz / previous) * pd
-    return x, n_steps
+    return x, n_steps, broke, blind

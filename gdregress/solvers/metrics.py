@@ -11,6 +11,13 @@ The contract of a metric:
     What the step has shown.
 ``is_sampled``
     Whether the Hessian is that of a sample; then ``certifies`` bounds the decrement.
+``is_exact``, ``is_saturated``
+    Whether the last direction solved ``H d = -g`` to several digits; whether it could not, for a
+    Hessian that is singular to rounding.
+``is_suspicious``
+    Whether it hints at columns that are nearly dependent.
+``is_blind``
+    Whether it could not see the curvature along a direction that the gradient has.
 """
 
 import math
@@ -21,7 +28,14 @@ import numpy as np
 from .hessian import SingularDirections, factor_hessian
 from .krylov import KrylovMetric
 
-__all__ = ["FullMetric", "QuasiNewton", "SampledMetric", "backtrack", "full_metric"]
+__all__ = [
+    "FullMetric",
+    "QuasiNewton",
+    "SampledMetric",
+    "backtrack",
+    "choose_metric",
+    "full_metric",
+]
 
 _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
@@ -59,6 +73,11 @@ def backtrack(framed, theta, loss, gradient, direction, evaluate):
     return theta, loss, gradient, 0.0
 
 
+def choose_metric(framed):
+    """Samples of the rows where they pay, else the Hessian of all."""
+    return SampledMetric.of(framed) or full_metric(framed)
+
+
 def full_metric(framed):
     """The Hessian of all rows: factored, or applied where that costs too much."""
     n_features, n_outputs = framed.shape
@@ -71,10 +90,11 @@ def full_metric(framed):
 class FullMetric:
     """The Hessian of all rows, at every step anew."""
 
-    is_sampled = False
+    is_sampled = is_blind = False
 
     def __init__(self, framed):
         self.framed = framed
+        self.is_exact = self.is_suspicious = False
         self.singular = SingularDirections(framed)
         self._known = None, None
 
@@ -90,9 +110,14 @@ class FullMetric:
         if at is not theta:
             hessian = self.framed.hessian(theta)
         self._known = None, None  # factoring overwrites it
-        factor = factor_hessian(self.framed, hessian, self.singular).factor
-        direction = -factor.solve(gradient.ravel()).reshape(gradient.shape)
+        factored = factor_hessian(self.framed, hessian, self.singular)
+        self.is_exact, self.is_suspicious = factored.is_exact, not factored.is_regular
+        direction = -factored.factor.solve(gradient.ravel()).reshape(gradient.shape)
         return direction, -0.5 * float(np.vdot(gradient, direction))
+
+    @property
+    def is_saturated(self):
+        return not self.is_exact
 
     def remember(self, change, gradient_change):
         """Nothing to remember: the next Hessian is exact."""
@@ -118,32 +143,49 @@ class SampledMetric:
     """
 
     is_sampled = True
+    is_exact = is_saturated = is_blind = False
 
     def __init__(self, framed, samples, share):
         self.framed, self.samples, self.share = framed, samples, share
         self.evaluate = framed.value_and_gradient
         self.n_steps = 0
         self._steps = self._metric = self._taken_at = None
+        self._singular = SingularDirections(samples[-1])
+        self._same_rank = False
+
+    @property
+    def is_suspicious(self):
+        return not self._metric.is_regular
+
+    def spans_the_rows(self):
+        """Whether the sample is rank-deficient only as X is, which costs a look at all rows.
+
+        Then it vanishes where X does and nowhere else, and the bound holds all the same.
+        """
+        of_all = SingularDirections(self.framed).null
+        self._same_rank = self._singular.null.shape[1] == of_all.shape[1]
+        return self._same_rank
 
     @classmethod
-    def of(cls, framed):
-        """Samples of the rows where they pay, else None."""
+    def of(cls, framed, *, smallest=_MIN_SAMPLE, largest_share=_MAX_SAMPLE_SHARE):
+        """Samples of the rows where they pay, else None: no less than `smallest` rows, and no more
+        than a share of all."""
         n_features, n_outputs = framed.shape
         n_samples = framed.blocks.n_weighing
         if n_features * n_outputs > _MAX_FACTORED_PARAMETERS:
             return None
         if n_outputs == 1:
-            size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), _MIN_SAMPLE)
+            size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), smallest)
         else:
-            size = max(5 * n_features * n_outputs, n_samples // 20, _MIN_SAMPLE)
+            size = max(5 * n_features * n_outputs, n_samples // 20, smallest)
         needed = size
         if not framed.blocks.is_sparse:
             size = min(size, _MAX_SAMPLE_BYTES // (8 * n_features))
-        if size > _MAX_SAMPLE_SHARE * n_samples or size < needed // 8:
+        if size > largest_share * n_samples or size < needed // 8:
             return None
         largest, share = framed.sampled(size)
         samples = [largest]
-        smallest = max(_MIN_SAMPLE, 5 * n_features * n_outputs)
+        smallest = max(smallest, 5 * n_features * n_outputs)
         while samples[0].blocks.n_samples > _SAMPLE_GROWTH * smallest:
             samples.insert(0, samples[0].thinned(_SAMPLE_GROWTH))
         return cls(framed, samples, share)
@@ -154,13 +196,13 @@ class SampledMetric:
         The metric of a sample is the Hessian of the one before; that of the first its own at the
         start, which from theta = 0 costs no more than a Gram matrix.
         """
-        metric = _factored(self.samples[0], theta)
+        metric = self._factored(self.samples[0], theta)
         for sample in self.samples:
             # The optimum of a sample is about q / n from that of all rows: no use going on.
             close = 0.05 * theta.size / sample.blocks.n_samples
             for _ in range(_MAX_SAMPLE_ROUNDS):
                 theta, decrement, loss = _quasi_newton(sample, theta, metric.factor, close)
-                metric = _factored(sample, theta)
+                metric = self._factored(sample, theta)
                 if decrement <= close * loss:
                     break
         self._steps = QuasiNewton(metric.factor)
@@ -186,11 +228,18 @@ class SampledMetric:
         if not missing <= 1.0:
             if missing <= _WORTH_A_STEP:
                 return False
-            self._take(_factored(sample, theta), theta)
+            self._take(self._factored(sample, theta), theta)
             bound = self._bound(flat)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
-        covered = self._metric.is_regular and not flat[self._metric.dead].any()
+        regular = self._metric.is_regular or (self._same_rank and self._metric.is_exact)
+        covered = regular and not flat[self._metric.dead].any()
         return covered and bound <= tolerance
+
+    def _factored(self, sample, theta):
+        """The Hessian of a sample at theta."""
+        largest = sample is self.samples[-1]
+        singular = self._singular if largest else SingularDirections(sample)
+        return factor_hessian(sample, sample.hessian(theta), singular)
 
     def _take(self, metric, theta):
         """Go on in the metric of the last sample at theta."""
@@ -232,11 +281,6 @@ class QuasiNewton:
         curvature = float(change @ gradient_change)
         if curvature > 0.0:
             self._pairs.append((change, gradient_change, curvature))
-
-
-def _factored(sample, theta):
-    """The Hessian of a sample at theta."""
-    return factor_hessian(sample, sample.hessian(theta), SingularDirections(sample))
 
 
 def _quasi_newton(sample, theta, factor, close):
