@@ -131,22 +131,25 @@ def _needs_standardising(objective):
 
 
 def advise_newton_unfinished(estimator, settings):
-    """Warn that Newton's method reached ``max_iter``."""
+    """Warn that Newton's method reached ``max_iter``, or a point that no step improves."""
+    where, remedy = f"max_iter={settings.max_iter}", "raise max_iter"
+    if estimator.stop_reason_ is StopReason.LOSS:
+        where, remedy = "a point from which its steps lower the loss no more", "standardise X"
     _warn(
-        f"{type(estimator).__name__} with solver='newton' stopped at max_iter={settings.max_iter} "
-        f"before its decrement fell to 1e-5 tol of the loss at the start; raise max_iter, or set "
-        f"alpha > 0, such as alpha=1/len(y), which is scikit-learn's C=1.",
+        f"{type(estimator).__name__} with solver='newton' stopped at {where} before its decrement "
+        f"fell to 1e-5 tol of the loss at the start; {remedy}, or set alpha > 0, such as "
+        f"alpha=1/len(y), which is scikit-learn's C=1.",
         ConvergenceWarning,
     )
 
 
-def advise_separable(estimator, what_happened, columns=()):
-    """Warn that the classes are separable, by which columns if they are few."""
-    by = f" by column {names_of(estimator, columns)}" if 0 < len(columns) <= 5 else ""
+def advise_separable(estimator):
+    """Warn that the classes are separable."""
     _warn(
-        f"{type(estimator).__name__}: the classes are linearly separable, all or in part{by}, so "
-        f"without a penalty there is no optimum and coefficients would grow for ever; "
-        f"{what_happened}. Set alpha > 0, such as alpha=1/len(y), which is scikit-learn's C=1.",
+        f"{type(estimator).__name__}: the classes are linearly separable, all or in part (by the "
+        f"columns in separating_columns_), so without a penalty there is no optimum: the "
+        f"coefficients would grow for ever. Set alpha > 0, such as alpha=1/len(y), which is "
+        f"scikit-learn's C=1.",
         ConvergenceWarning,
     )
 

@@ -26,7 +26,7 @@ _ROUNDING = 64.0 * _EPS
 # Eigenvalues of a Gram matrix below this share of the largest may be rounding.
 _CERTAIN = 1e-10
 # Columns with a larger condition number than this, and no more than these, are worth a basis.
-_ILL_CONDITIONED, _MAX_COLUMNS = 1e5, 2048
+_ILL_CONDITIONED, _MAX_COLUMNS = 1e5, 2500
 
 
 class Basis:
@@ -42,7 +42,8 @@ class Basis:
     backward : ndarray of shape (n_columns, n_features)
         ``T^+``: coefficients w~ of x~ are ``T^+ w~`` here.
     null : ndarray of shape (n_features + 1, n_null)
-        Directions of theta~, intercept last, that move no row.
+        Directions of theta~, intercept last, that move no row: all of them, but for a wide X of
+        more than 2,500 columns.
     condition : float
         Of X~ with centred unit columns, those directions left out.
     """
@@ -91,7 +92,8 @@ class Basis:
         """From R, or rows, with ``root^T root`` the centred Gram matrix."""
         unit = np.linalg.norm(root, axis=0)
         unit[unit == 0.0] = 1.0
-        _, sigma, vt = linalg.svd(root / unit, full_matrices=False)
+        _, sigma, vt = linalg.svd(root / unit, full_matrices=len(unit) <= _MAX_COLUMNS)
+        sigma = np.append(sigma, np.zeros(len(vt) - len(sigma)))
         threshold = _ROUNDING * math.sqrt(len(unit)) * sigma.max(initial=0.0)
         return cls._of_parts(framed, mean, unit, sigma, vt, sigma > threshold, weight)
 

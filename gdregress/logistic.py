@@ -29,6 +29,7 @@ from .history import History, StopReason
 from .losses import LogLoss, SoftmaxLoss
 from .precision import held_in
 from .solvers.newton import newton
+from .solvers.separation import separation_near
 from .solvers.updates import UpdateRule
 from .synonyms import explaining_names
 
@@ -58,7 +59,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         a parameter asks for it, ``"nesterov"`` with an L1 part, otherwise ``"newton"``.
     alpha : float, default=0.0
         Strength of the penalty, >= 0; scikit-learn's ``C`` is ``1 / (alpha * S)``. Without a
-        penalty, separable classes have no optimum: the fit then stops and says so.
+        penalty, separable classes have no optimum: the fit then says so, and which columns do it.
     l1_ratio : float, default=0.0
         Share of the L1 part, in [0, 1]; needs ``"gd"`` (ISTA) or ``"nesterov"`` (FISTA).
     fit_intercept : bool, default=True
@@ -132,6 +133,9 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         The solver that was used.
     learning_rate_ : float
         The rate that was used; NaN for ``"newton"``.
+    separating_columns_ : ndarray of int
+        Indices of the columns that do most of the separating where the classes are linearly
+        separable, all or in part, and there is no penalty; else empty.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X had column names that are all strings.
@@ -219,6 +223,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     learning_rate_: float
     optimality_gap_: float
     classes_: NDArray[Any]
+    separating_columns_: NDArray[np.intp]
     intercept_: FloatArray
 
     def _loss(self):
@@ -393,7 +398,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     def _fit_exact(self, objective, plan, start, history, validation, watch):
         settings = plan.settings
-        theta, reason, separating = newton(
+        theta, reason, separation = newton(
             objective,
             start,
             history,
@@ -412,15 +417,25 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.converged_, self.optimality_gap_ = reason is StopReason.DECREMENT, float("nan")
         self._set_history(history)
         if reason is StopReason.SEPARABLE:
-            advise_separable(self, "the fit stopped where it saw that", separating)
-        if reason is StopReason.MAX_ITER and settings.tol > 0:
+            self.separating_columns_ = separation.columns
+            advise_separable(self)
+        if reason in {StopReason.MAX_ITER, StopReason.LOSS} and settings.tol > 0:
             advise_newton_unfinished(self, settings)
 
+    def _set_theta(self, theta):
+        super()._set_theta(theta)
+        self.separating_columns_ = np.empty(0, dtype=int)  # until separation is found
+
     def _warn_if_separable(self, objective, theta):
-        if objective.penalty.l2 > 0.0 or objective.has_l1 or not objective.margins(theta)[0] > 0.0:
+        stopped = self.stop_reason_ in {StopReason.EARLY, StopReason.CALLBACK}
+        if objective.penalty.l2 > 0.0 or objective.has_l1 or stopped:
+            return False  # there is an optimum, or it was not asked for
+        found = separation_near(objective, theta)
+        if found.kind in {"none", "undecided"}:
             return False
-        advise_separable(self, "the coefficients returned separate them and are no optimum")
+        self.separating_columns_ = found.columns
         self.converged_ = False
+        advise_separable(self)
         return True
 
     def _shaped(self, theta):

@@ -421,6 +421,11 @@ class BlockObjective:
         """A frame chosen from all rows, one pass: where a sample was not representative."""
         return self.column_statistics().frame(allow_shift=self.fit_intercept)
 
+    def solver_frame(self):
+        """A frame in which a solver works at its best: exact where one is needed at all."""
+        frame = self.sampled_frame()
+        return frame if frame.is_identity else self.exact_frame()
+
     def column_statistics(self):
         """The :class:`~gdregress.columns.Columns` of all rows."""
         return _finite(self.blocks.reduce(ColumnStatistics()))
@@ -431,11 +436,6 @@ def _finite(columns):
     if not np.isfinite([columns.low, columns.high, columns.mean, columns.spread]).all():
         raise FloatingPointError(overflow("X"))
     return columns
-
-    def solver_frame(self):
-        """A frame in which a solver works at its best: exact where one is needed at all."""
-        frame = self.sampled_frame()
-        return frame if frame.is_identity else self.exact_frame()
 
 
 class AppliedHessian:

@@ -330,14 +330,35 @@ def test_separable_classes_without_penalty_are_announced(solver, n_classes):
     assert LogisticRegression(solver=solver, alpha=0.1, max_iter=10_000).fit(X, y).converged_
 
 
-@each_exact_solver
+@each_solver
 def test_quasi_separated_classes_are_announced(solver):
-    """A dummy column with one class only, among rows that overlap otherwise."""
+    """A dummy column with one class only, among rows that overlap otherwise.
+
+    It takes all of class 1 from one of the two levels of column 0, which then has class 0 only.
+    """
     X, y = overlapping_classes(2)
     X = np.column_stack([X, (y == 1) & (X[:, 0] > 1)])
     with pytest.warns(ConvergenceWarning, match="alpha"):
         model = LogisticRegression(solver=solver).fit(X, y)
     assert np.isfinite(model.coef_).all()
+    assert model.separating_columns_.tolist() == [0, 5]
+    without = LogisticRegression(solver=solver, tol=1e-3).fit(X[:, :5], y)
+    assert without.separating_columns_.size == 0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_warm_start_in_other_units_reaches_the_optimum(n_classes):
+    X, y = overlapping_classes(n_classes)
+    model = LogisticRegression(solver="newton", warm_start=True).fit(X, y)
+    best = model.loss_
+    for unit in (1e3, 1e-3, 1e9):
+        model.fit(X * unit, y)
+        assert model.converged_ is True
+        assert_allclose(model.loss_, best, rtol=1e-10)
+    far = [50.0] if n_classes == 2 else [50.0, -50.0, 0.0]
+    model = LogisticRegression(solver="newton").fit(X, y, intercept_init=far)
+    assert model.converged_ is True
+    assert_allclose(model.loss_, best, rtol=1e-10)
 
 
 @each_exact_solver

@@ -11,8 +11,8 @@ from gdregress.blocks import RowBlocks
 from gdregress.history import History, StopReason
 from gdregress.objective import BlockObjective
 from gdregress.penalty import ElasticNet
-from gdregress.solvers import metrics
-from gdregress.solvers.metrics import FullMetric, KrylovMetric, SampledMetric
+from gdregress.solvers.krylov import KrylovMetric
+from gdregress.solvers.metrics import FullMetric, SampledMetric, choose_metric
 from gdregress.solvers.newton import newton
 
 METRICS = {"full": FullMetric, "Krylov": KrylovMetric, "sampled": SampledMetric}
@@ -21,33 +21,37 @@ each_alpha = pytest.mark.parametrize("alpha", [0.0, 1e-3])
 each_kind = pytest.mark.parametrize("name", ["sigmoid", "softmax"])
 
 
+CHOOSE = {
+    "full": FullMetric,
+    "Krylov": KrylovMetric,
+    "sampled": lambda framed: SampledMetric.of(framed, smallest=200),
+}
+
+
+class Force:
+    """Begin with one metric, whatever the size of the problem; and what there was."""
+
+    def __init__(self):
+        self.metric, self.used = None, set()
+
+    def __call__(self, metric):
+        self.metric = metric
+        return self.used
+
+    def choose(self, framed):
+        chosen = self.metric and CHOOSE[self.metric](framed)
+        chosen = chosen or choose_metric(framed)
+        self.used.add(type(chosen))
+        return chosen
+
+
+FORCED = Force()
+
+
 @pytest.fixture
-def force(monkeypatch):
-    """Make Newton's method use one metric, whatever the size of the problem; see that it did."""
-    used = set()
-
-    def watch(kind):
-        method = kind.direction if kind is not SampledMetric else kind.descend_samples
-
-        def watched(self, *args):
-            used.add(kind)
-            return method(self, *args)
-
-        monkeypatch.setattr(kind, method.__name__, watched)
-
-    def choose(metric):
-        for kind in METRICS.values():
-            watch(kind)
-        if metric == "sampled":
-            monkeypatch.setattr(metrics, "_MIN_SAMPLE", 200)
-        else:
-            monkeypatch.setattr(metrics, "_MAX_SAMPLE_SHARE", 0.0)
-            monkeypatch.setattr(
-                metrics, "_MAX_FACTORED_PARAMETERS", 0 if metric == "Krylov" else 10**9
-            )
-        return used
-
-    return choose
+def force():
+    yield FORCED
+    FORCED.__init__()
 
 
 def table(name, n_rows=3000, n_features=4, *, weighted=False, seed=0, X=None):
@@ -76,7 +80,9 @@ def fit(objective, *, tol=1e-6, max_iter=200, start=None):
     history = History()
     theta = np.zeros((objective.shape[0], 1, objective.shape[1])) if start is None else start
     with np.errstate(all="ignore"):  # as the estimators do
-        theta, reason, *_ = newton(objective, theta, history, max_iter=max_iter, tol=tol)
+        theta, reason, _ = newton(
+            objective, theta, history, max_iter=max_iter, tol=tol, choose=FORCED.choose
+        )
     assert np.all(np.isfinite(theta))
     return theta[:, 0], reason, history
 
@@ -270,7 +276,7 @@ def test_the_bound_of_a_sample_is_never_below_the_true_decrement(data, alpha, fo
     rng, too_low = np.random.default_rng(8), []
     for scale in (0.0, 0.1, 1.0):
         theta = scale * rng.standard_normal((objective.shape[0], 1, objective.shape[1]))
-        metric = SampledMetric.of(objective)
+        metric = CHOOSE["sampled"](objective)
         metric.descend_samples(theta)
         # `certifies` claims a bound: asked for a little less than the truth it must refuse.
         gradient, true = objective.value_and_gradient(theta)[1], plain.decrement(theta[:, 0])
@@ -415,6 +421,132 @@ def test_a_column_far_from_zero_is_a_column_near_it(metric, name, force):
     if name == "softmax":
         theta, other = (t - t.mean(axis=1, keepdims=True) for t in (theta, other))
     assert_allclose(other[:-1], theta[:-1], atol=1e-6)
+
+
+@each_metric
+@each_kind
+@pytest.mark.parametrize("gap", [1e-4, 1e-8, 1e-10, 1e-12])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_nearly_dependent_columns_cost_nothing(metric, name, gap, is_sparse, force):
+    """A column that differs from another by 1e-12 of it: the difference is a column like any.
+
+    The optimum is that of the same columns with the difference, which is exact, in the place of
+    the fifth; the loss of that of the original columns may feel that their linear predictor is
+    rounded to eps / gap.
+    """
+    force(metric)
+    X, _, _ = table(name, seed=11)
+    rng = np.random.default_rng(12)
+    if is_sparse:
+        X = X * (rng.random(X.shape) < 0.5)
+    near = X[:, 1] * (1.0 + gap * rng.standard_normal(len(X)))
+    wide, apart = (np.column_stack([X, c]) for c in (near, (near - X[:, 1]) / gap))
+    _, y, weight = table(name, X=apart, weighted=True, seed=11)
+    weight[::7] = 0.0
+    _, _, reference = fit(objective_of(name, apart, y, weight), tol=1e-9)
+    wide = sparse.csr_matrix(wide) if is_sparse else wide
+    _, reason, history = fit(objective_of(name, wide, y, weight))
+    assert reason is StopReason.DECREMENT
+    assert len(history) <= len(reference) + 6
+    assert abs(history["loss"][-1] - reference["loss"][-1]) <= 1e-10 + np.finfo(float).eps / gap
+
+
+@each_metric
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_a_penalty_beside_a_huge_column_costs_no_iterations(metric, size, force):
+    force(metric)
+    X, y, weight = table("softmax", weighted=True)
+    _, _, ordinary = fit(objective_of("softmax", X, y, weight, 1e-3))
+    _, _, history = fit(objective_of("softmax", X * [1.0, size, 1.0, 1.0], y, weight, 1e-3))
+    assert len(history) <= len(ordinary) + 1
+
+
+@each_kind
+def test_the_direction_is_newtons_where_columns_depend_on_each_other(name):
+    """``H d = -g``, at any theta: no class is weighed against another by its curvature."""
+    X, y, weight = table(name, 400, weighted=True)
+    objective = objective_of(name, np.column_stack([X, X[:, 0] - X[:, 2]]), y, weight)
+    theta = np.random.default_rng(13).standard_normal((6, 1, objective.shape[1]))
+    metric = FullMetric(objective)
+    gradient = objective.value_and_gradient(theta)[1]
+    direction, _ = metric.direction(theta, gradient, 0.0)
+    assert metric.is_exact
+    assert_allclose(objective.hessian_product(theta, direction), -gradient, atol=1e-13)
+
+
+# The start
+
+
+def far_starts(shape):
+    rng = np.random.default_rng(14)
+    intercept = np.zeros(shape)
+    intercept[-1] = [50.0, -20.0, 10.0][: shape[2]]
+    return {
+        "intercept": intercept,
+        "saturated": 1e3 * rng.standard_normal(shape),
+        "hopeless": 1e9 * rng.standard_normal(shape),
+        "lopsided": np.full(shape, 3.0) if shape[2] == 1 else np.full(shape, 3.0) * [1.0, 2.0, 9.0],
+    }
+
+
+@each_metric
+@each_kind
+@each_alpha
+@pytest.mark.parametrize("start", far_starts((5, 1, 3)))
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_the_optimum_is_reached_from_anywhere(metric, name, alpha, start, is_sparse, force):
+    force(metric)
+    X, y, weight = table(name, weighted=True)
+    X = X * (np.random.default_rng(15).random(X.shape) < 0.5) if is_sparse else X
+    args = (sparse.csr_matrix(X) if is_sparse else X, y, weight, alpha)
+    _, _, reference = fit(objective_of(name, *args))
+    objective = objective_of(name, *args)
+    begin = far_starts((5, 1, objective.shape[1]))[start]
+    _, reason, history = fit(objective, start=begin)
+    assert reason is StopReason.DECREMENT
+    plain = Plain(KINDS[name], X, y, weight, alpha)
+    assert_allclose(history["loss"][0], plain.loss(begin[:, 0]), rtol=1e-9)
+    assert_allclose(history["loss"][-1], reference["loss"][-1], rtol=0, atol=1e-11)
+    assert len(history) <= len(reference) + 3
+    assert np.all(np.diff(history["loss"]) <= 1e-13 * history["loss"][:-1])
+
+
+@each_metric
+@pytest.mark.parametrize("size", [3.0, 30.0])
+def test_a_start_that_is_good_but_saturated(metric, size, force):
+    """Nearly all rows right and certain, a few wrong: better than zero, with hardly a Hessian."""
+    force(metric)
+    rng = np.random.default_rng(16)
+    X = rng.standard_normal((3000, 4))
+    z = X @ rng.standard_normal((4, 1))
+    y = ((z > 0) ^ (rng.random(z.shape) < 0.005)) + 0.0
+    begin = np.zeros((5, 1, 1))
+    begin[:-1, 0] = np.linalg.lstsq(X, size * z, rcond=None)[0]
+    _, _, reference = fit(objective_of("sigmoid", X, y))
+    _, reason, history = fit(objective_of("sigmoid", X, y), start=begin)
+    assert history["loss"][0] < np.log(2)
+    assert reason is StopReason.DECREMENT
+    assert_allclose(history["loss"][-1], reference["loss"][-1], rtol=0, atol=1e-11)
+
+
+def test_failing_to_step_is_not_convergence():
+    class Uphill(FullMetric):
+        def direction(self, theta, gradient, tolerance):
+            return 1e30 * gradient, np.inf
+
+    X, y, _ = table("sigmoid")
+    objective, theta = objective_of("sigmoid", X, y), np.zeros((5, 1, 1))
+    _, reason, _ = newton(objective, theta, History(), max_iter=50, tol=1e-6, choose=Uphill)
+    assert reason is StopReason.LOSS
+
+
+def test_a_penalised_start_need_not_have_mean_zero_over_the_classes():
+    X, y, _ = table("softmax")
+    best, _, _ = fit(objective_of("softmax", X, y, alpha=1e-2), tol=1e-9)
+    begin = best[:, None] + np.arange(1.0, 6.0)[:, None, None]
+    theta, reason, _ = fit(objective_of("softmax", X, y, alpha=1e-2), start=begin, tol=1e-9)
+    assert reason is StopReason.DECREMENT
+    assert_allclose(theta, best, atol=1e-7)
 
 
 # Separable classes

@@ -287,8 +287,9 @@ class OptimalityGap:
             return decrement if framed.largest_move(step) <= 1.0 else math.inf
         if self._singular is None or self._singular.framed.frame is not frame:
             self._singular = SingularDirections(framed)
-        factor, is_regular, _ = factor_hessian(framed, framed.hessian(inside), self._singular)
-        if not (is_regular or (self._l1 == 0.0 and factor.rcond > _MIN_RCOND)):
+        factored = factor_hessian(framed, framed.hessian(inside), self._singular)
+        factor, solves = factored.factor, factored.is_exact and factored.factor.rcond > _MIN_RCOND
+        if not (factored.is_regular or (self._l1 == 0.0 and solves)):
             return math.inf
         root = factor.inverse_root()
         length = float(dnrm2(root @ pull.ravel()))

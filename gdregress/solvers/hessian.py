@@ -8,11 +8,13 @@ from scipy import linalg
 from ..basis import Basis
 from .cholesky import ScaledCholesky
 
-__all__ = ["FactoredHessian", "SingularDirections", "factor_hessian"]
+__all__ = ["NEGLIGIBLE", "FactoredHessian", "SingularDirections", "factor_hessian"]
 
 _EPS = np.finfo(np.float64).eps
 # Below this reciprocal condition of the scaled Hessian it is asked whether columns are dependent.
 _SUSPICIOUS_RCOND = 1e-13
+# A penalty below this share of the curvature of the loss moves nothing.
+NEGLIGIBLE = 1e-12
 
 
 class FactoredHessian(NamedTuple):
@@ -50,18 +52,18 @@ def factor_hessian(framed, hessian, singular):
 def _fix_gauge(hessian, framed):
     """Make the softmax Hessian regular along the gauge, which no step then moves.
 
-    Adding a constant to all classes of row j of theta changes nothing but the penalty, which is
-    least where their mean is zero: ``H (e_j kron 1) = alpha (e_j kron 1)``, and where the means are
-    zero ``g^T (e_j kron 1) = 0``. Adding ``h_jj / K 1 1^T`` to its block leaves the solution of
-    ``H d = -g`` that is orthogonal to the gauge, however small the penalty.
+    Adding a constant to all classes of an unpenalised row j of theta changes nothing:
+    ``H (e_j kron 1) = 0`` and ``g^T (e_j kron 1) = 0``. Adding ``h_jj / K 1 1^T`` to its block
+    leaves the solution of ``H d = -g`` that is orthogonal to the gauge. A penalty below rounding
+    level does not fix the gauge; where the means over the classes are zero it asks for nothing.
     """
     n_features, n_outputs = framed.shape
     if n_outputs == 1:
         return
-    j = np.arange(n_features)
     blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
     trace = np.einsum("jkjk->j", blocks)
-    blocks[j, :, j, :] += trace[:, None, None] / n_outputs**2
+    j = np.flatnonzero(framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace)
+    blocks[j, :, j, :] += trace[j, None, None] / n_outputs**2
 
 
 class SingularDirections:

@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 
 from .cholesky import ScaledCholesky
+from .hessian import NEGLIGIBLE
 
 __all__ = ["KrylovMetric"]
 
@@ -17,8 +18,6 @@ _DELAY = 10
 _LIFT = 1e-8
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
-# A penalty below this share of the curvature of the loss moves nothing.
-_NEGLIGIBLE = 1e-12
 # Blocks of the Hessian are factored up to this many columns; beyond, its diagonal has to do.
 _MAX_BLOCK_COLUMNS = 1024
 
@@ -99,7 +98,7 @@ class _Blocks:
         blocks = hessian.output_blocks()
         ridge = framed.penalty.curvature((framed.shape[0], 1))
         # Beside a penalty below rounding level, the mean of a residual is rounding too.
-        counts = ridge > _NEGLIGIBLE * np.einsum("kjj->j", blocks)[:, None]
+        counts = ridge > NEGLIGIBLE * np.einsum("kjj->j", blocks)[:, None]
         self._gauge = np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
         self._factors = [_positive(block) for block in blocks]
         self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT

@@ -39,6 +39,8 @@ __all__ = [
 
 _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
+# Steps shorter than 2^-30 of a direction move nothing: their decrease is rounding.
+_MAX_HALVINGS = 30
 # More parameters than this: the Hessian is applied, not factored.
 _MAX_FACTORED_PARAMETERS = 2500
 # So many multiplications for one Hessian of a coupled loss: its products get there sooner.
@@ -63,7 +65,7 @@ def backtrack(framed, theta, loss, gradient, direction, evaluate):
     slope = float(np.vdot(gradient, direction))
     noise = 8.0 * _EPS * abs(float(loss[0]))
     step = 1.0
-    for _ in range(50):
+    for _ in range(_MAX_HALVINGS):
         trial = theta + step * direction
         trial_loss, trial_gradient = evaluate(trial)
         if trial_loss[0] <= loss[0] + _ARMIJO * step * slope + noise:
