@@ -247,13 +247,17 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
                     return self
                 start = None
                 if begins:
-                    if not first:
-                        coef_init, intercept_init = self.coef_, self.intercept_
-                        self._forget_the_solution()
-                    shape = (X.shape[1], objective.shape[1])
-                    start = check_initial_theta(self, shape, coef_init, intercept_init)
+                    start = self._stream_start(objective, coef_init, intercept_init, first)
                 self._stream_descent(objective, plan, start)
         return self
+
+    def _stream_start(self, objective, coef_init, intercept_init, first):
+        """theta where a descending stream begins: the user's, that of an exact fit, or zero."""
+        if not first:
+            coef_init, intercept_init = self.coef_, self.intercept_
+            self._forget_the_solution()
+        shape = (objective.shape[0] - 1, objective.shape[1])
+        return check_initial_theta(self, shape, coef_init, intercept_init)
 
     def _stream_plan(self, has_start):
         """The plan of a stream; under ``"auto"`` one that has begun to descend goes on so."""

@@ -83,7 +83,7 @@ def _diverged(estimator, objective, plan, state):
     if settings.batch_size is None:
         limit = plan.rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
     text += "Lower learning_rate"
-    if limit is not None:
+    if limit is not None and math.isfinite(limit):
         kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
         text += f": on this data {solver} {kind} below about {_one_digit(limit)}"
     return f"{text}; learning_rate='auto' finds one."
