@@ -13,7 +13,6 @@ from scipy import sparse
 from scipy.linalg import LinAlgError
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -43,6 +42,7 @@ from .checks import (
     naming,
     normalised_weights,
     real_numbers,
+    split_rows,
 )
 from .history import History
 from .objective import BlockObjective, ColumnsOutOfRange
@@ -341,22 +341,15 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
 
     def _split(self, X, target, weight, seed, workers):
         """Set rows aside for early stopping, stratified by class for a classifier."""
-        rows = np.arange(X.shape[0])
-        check_held_out(self, len(rows), self._strata(target))
-        train, held_out = train_test_split(
-            rows,
-            test_size=self.validation_fraction,
-            random_state=seed,
-            stratify=self._strata(target),
-        )
+        # Rows that weigh nothing decide nothing.
+        rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
+        strata = self._strata(target)
+        strata = None if strata is None else strata[rows]
+        n_held_out = check_held_out(self, len(rows), strata)
+        train, held_out = (rows[part] for part in split_rows(n_held_out, len(rows), strata, seed))
         train_weight, held_out_weight = (
             (None, None) if weight is None else (weight[train], weight[held_out])
         )
-        if weight is not None and not (train_weight.any() and held_out_weight.any()):
-            raise ValueError(
-                f"'validation_fraction'={self.validation_fraction!r} of {type(self).__name__} left "
-                f"a part of the rows with weights that are all zero; use another random_state."
-            )
         X_held_out = X[held_out]
         # A bad value there would spoil the validation loss, and no step would notice it.
         assert_finite(self, X_held_out)

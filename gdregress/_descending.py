@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .advice import advise_after_descent, advise_batch_of_everything
+from .advice import advise_after_descent, advise_batch_of_everything, advise_cut_rate
 from .checks import assert_finite
 from .history import StopReason
 from .moments import CentredMoments, QuadraticObjective
 from .parameters import check_keeps_its_descent, check_plan
 from .resume import Descent, automatic_rate
+from .solvers.coordinates import Coordinates
 from .solvers.descent import descend
 from .solvers.exact import rank_and_condition
 from .solvers.gap import DEFAULT_SHARE, OptimalityGap
@@ -26,6 +27,9 @@ __all__ = ["DescentMixin", "without_batches_of_everything"]
 _MAX_MOMENT_COLUMNS = 2048
 # The history of a stream, which may never end: the rows of its last parts.
 _STREAM_ROWS = 10_000
+# An automatic rate of a stream moves by this share of the logarithm towards what later rows allow;
+# one that a part cuts below a hundredth is worth a word.
+_RELAXED, _CUT = 0.02, 1e-2
 
 
 class DescentMixin:
@@ -44,8 +48,7 @@ class DescentMixin:
                 moments.factor(), rows.penalty, fit_intercept=self.fit_intercept
             )
         if plan.automatic_rate:
-            rate = automatic_rate(objective, rule, settings.batch_size)
-            settings = replace(settings, learning_rate=rate)
+            settings = _with_automatic_rate(objective, rule, settings)
             plan = replace(plan, settings=settings)
         gap = OptimalityGap(objective)
         remaining = max(0, settings.max_iter - (state.iteration - descent.begun_at))
@@ -164,7 +167,9 @@ class DescentMixin:
         rate = settings.learning_rate
         if plan.automatic_rate:
             rate = automatic_rate(objective, plan.rule, batch_size or n_samples, is_part=True)
-            rate = descent.rate = min(rate, descent.rate)
+            if rate < _CUT * descent.rate < math.inf:
+                advise_cut_rate(self)
+            rate = descent.rate = _relaxed(descent.rate, rate)
         settings = replace(
             settings,
             learning_rate=rate,
@@ -224,6 +229,22 @@ class DescentMixin:
 def _rule_name(rule):
     names = {kind: name for name, kind in RULES.items()}
     return names.get(type(rule), type(rule).__name__)
+
+
+def _with_automatic_rate(objective, rule, settings):
+    """The settings with a rate that suits the rule, and the coordinates that suit both."""
+    coordinates, full_batches = None, settings.batch_size is None
+    if rule.is_adaptive or (rule.looks_ahead and full_batches):
+        coordinates = Coordinates.of(objective, rule)
+    rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
+    return replace(settings, learning_rate=rate, coordinates=coordinates, shrinks=rule.is_adaptive)
+
+
+def _relaxed(last, bound):
+    """The rate of a part: its bound; above the last rate, a small step towards it."""
+    if not last < bound:
+        return bound
+    return last * (bound / last) ** _RELAXED
 
 
 def without_batches_of_everything(estimator, plan, objective):

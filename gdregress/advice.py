@@ -14,6 +14,7 @@ from .solvers.schedules import Constant
 __all__ = [
     "advise_after_descent",
     "advise_batch_of_everything",
+    "advise_cut_rate",
     "advise_dependent_columns",
     "advise_newton_unfinished",
     "advise_separable",
@@ -172,6 +173,16 @@ def advise_dependent_columns(estimator, solution):
         f"the coefficients are not unique: {solution}. rank_ says how many are independent and "
         f"dependent_columns_ which are not; drop these, or set alpha > 0.",
         LinAlgWarning,
+    )
+
+
+def advise_cut_rate(estimator):
+    """Warn that one part of a stream has rows that are far larger than those before."""
+    _warn(
+        f"{type(estimator).__name__}.partial_fit: the rows of this part are so large that they cut "
+        f"learning_rate='auto' more than a hundredfold, and it grows back over some hundred "
+        f"parts. Look for outliers among these rows, or scale the columns of X.",
+        ConvergenceWarning,
     )
 
 

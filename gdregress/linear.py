@@ -56,8 +56,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     learning_rate : float, "auto" or "line_search", default="auto"
         The step size eta > 0. ``"auto"``: 1 / lambda_max of the Hessian
         ``1/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` (X with its column of ones)
-        for full batches, a bound from expected smoothness for mini-batches, and for the adaptive
-        rules a constant in units of theta, 0.01, or less where columns are large.
+        for full batches (of ``"nesterov"`` in centred, scaled columns), a bound from expected
+        smoothness for mini-batches, and for the adaptive rules a share of how far a coordinate can
+        go, ``sqrt(2 L(0) / h_jj)``, that falls by a tenth where the loss rises.
         ``"line_search"``: exact, or by trial steps; for full batches with ``"gd"`` and
         ``"nesterov"``.
     schedule : str or callable, default="constant"
@@ -250,7 +251,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         rows so far, to the accuracy of QR, ``loss_`` being that on all of them. With a rule of
         descent a call is one epoch over the rows given, or one step where ``batch_size=None``;
         ``loss_`` and the new row of ``history_`` are those of the rows given, and
-        ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``learning_rate="auto"`` is that of the rows given, where it has to be lower than the last;
+        else it moves up towards it, by 2 % of the logarithm a part.
         ``history_`` keeps the last 10,000 calls; ``n_iter_`` counts them all.
         ``max_iter`` and ``tol`` have no effect. A rule of descent goes on from an earlier ``fit``:
         with the descent itself, or from the coefficients of an exact one.

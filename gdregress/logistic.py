@@ -273,7 +273,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
         One epoch over the rows given, or one step where ``batch_size=None``. ``loss_`` and the new
         row of ``history_`` are those of the rows given. ``solver="auto"`` is ``"gd"`` here, and
-        ``learning_rate="auto"`` only ever shrinks, as later rows raise the bound it comes from.
+        ``learning_rate="auto"`` is that of the rows given, where it has to be lower than the last;
+        else it moves up towards it, by 2 % of the logarithm a part.
         ``history_`` keeps the last 10,000 calls; ``n_iter_`` counts them all.
         ``max_iter`` and ``tol`` have no effect. After ``fit`` by Newton's method the stream begins
         from its coefficients, after ``fit`` by descent it goes on with that.

@@ -238,6 +238,7 @@ class QuadraticObjective:
         n_features, n_outputs = factor.q.shape
         self.shape = (n_features + 1, n_outputs)
         self.penalty, self.fit_intercept = penalty, fit_intercept
+        self.centred = None  # see centred_gram
         self.A = np.zeros((n_features + 1, n_features + 1))
         self.A[:-1, :-1] = factor.root * frame.scale / root_weight
         if fit_intercept:
@@ -317,8 +318,14 @@ class QuadraticObjective:
 def centred_gram(objective):
     """The frame, the means and ``1/S sum_i s_i (x~_i - mean)(x~_i - mean)^T`` of the columns there.
 
-    From the moments where the objective is made of them, else by a pass over its rows.
+    From the moments where the objective is made of them, else by a pass over its rows, once.
     """
+    if objective.centred is None:
+        objective.centred = _centred_gram(objective)
+    return objective.centred
+
+
+def _centred_gram(objective):
     if isinstance(objective, QuadraticObjective):
         statistics = objective.factor
         gram = statistics.root.T @ statistics.root

@@ -103,6 +103,7 @@ class BlockObjective:
     def __init__(self, blocks, loss, penalty, n_outputs, *, fit_intercept=True, frame=None):
         self.blocks, self.loss, self.penalty = blocks, loss, penalty
         self.fit_intercept = fit_intercept
+        self.centred = None  # of moments.centred_gram
         self.frame = Frame.identity(blocks.n_features) if frame is None else frame
         self.shape = (self.frame.n_columns + 1, n_outputs)
         self.basis = None  # of the rows in the frame, once it was asked for; see ``basis``

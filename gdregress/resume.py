@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .history import History
+from .solvers.coordinates import natural_rate
 from .solvers.descent import DescentState
 from .solvers.updates import UpdateRule
 
@@ -28,7 +29,7 @@ class Descent:
     shape: tuple  # (n_features, n_outputs)
     classes: Any = None  # of a classifier
     begun_at: int = 0  # the iteration with which the current fit began
-    rate: float = np.inf  # the smallest automatic rate of a stream so far
+    rate: float = np.inf  # the last automatic rate of a stream
     pending: bool = False  # read from a checkpoint, in the middle of a fit
     is_stream: bool = False  # gone on with by partial_fit
 
@@ -75,17 +76,25 @@ class Descent:
         )
 
 
-def automatic_rate(objective, rule, batch_size, *, is_part=False):
+def automatic_rate(objective, rule, batch_size, *, coordinates=None, is_part=False):
     """The step size that is safe for the rule; see ``learning_rate`` of the estimators.
 
-    Mini-batches of `batch_size` rows; None means full batches. Adaptive rules have a constant,
-    and less where columns are so large that it would throw theta about. Of a part of a stream
-    (`is_part`) the targets do not tell how large the others are: there it is the constant.
+    Mini-batches of `batch_size` rows; None means full batches; steps in `coordinates` where given.
+    The rate of adaptive rules is a share of how far a coordinate can go, in mini-batches all of
+    them together. A part of a stream (`is_part`) does not tell how large the targets of others
+    are: there it is a constant, and of a classifier less where columns are large.
     """
-    if rule.default_learning_rate is not None:
-        if is_part and objective.is_quadratic:
+    if rule.is_adaptive and is_part:
+        if objective.is_quadratic:
             return rule.default_learning_rate
-        return min(rule.default_learning_rate, _harmless_move(objective))
+        harmless = natural_rate(objective, None, 0.5, together=True)
+        return min(rule.default_learning_rate, harmless)
+    if rule.is_adaptive:
+        share, together = rule.natural_share, batch_size is not None
+        rate = natural_rate(objective, coordinates, share, together=together)
+        return rate if math.isfinite(rate) else rule.default_learning_rate
+    if coordinates is not None:
+        return 1.0 / coordinates.curvature if coordinates.curvature > 0.0 else 1.0
     if batch_size is None:
         curvature = objective.hessian_bound_norm()
     else:
@@ -98,15 +107,3 @@ def automatic_rate(objective, rule, batch_size, *, is_part=False):
             "gradient descent works in the units of X: standardise X, or use an exact solver."
         )
     return 1.0 / curvature
-
-
-def _harmless_move(objective):
-    """How far all coefficients may move at once, whatever their signs, without much harm.
-
-    With h the diagonal of the Hessian bound and K outputs, a move of every coefficient by eta
-    bends the loss by at most ``K/2 (eta sum_j sqrt(h_jj))^2``: here a quarter of L(0).
-    """
-    roots = np.sqrt(objective.hessian_bound_diagonal()).sum()
-    n_outputs = objective.shape[1]
-    at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
-    return math.sqrt(0.5 * at_zero / n_outputs) / roots if min(at_zero, roots) > 0.0 else math.inf

@@ -10,9 +10,10 @@ from scipy import sparse
 from scipy.linalg import LinAlgWarning
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Momentum
@@ -450,7 +451,7 @@ def test_parts_come_near_the_optimum(rule, batch_size, n_classes):
     assert (loss - best.loss_) / (start - best.loss_) < 0.1
 
 
-def test_the_automatic_rate_only_shrinks():
+def test_the_automatic_rate_shrinks_at_once_and_grows_slowly():
     case = descent_case("squares")
     model = LinearRegression(solver="gd")
     bounds, rates = [], []
@@ -459,7 +460,46 @@ def test_the_automatic_rate_only_shrinks():
         A = np.column_stack([X, np.ones(len(X))])
         bounds.append(0.5 / np.linalg.eigvalsh(A.T @ A / len(A))[-1])
         rates.append(model.partial_fit(X, case.y[rows]).learning_rate_)
-    assert_allclose(rates, np.minimum.accumulate(bounds), rtol=1e-10)
+    expected = [bounds[0]]
+    for bound in bounds[1:]:
+        expected.append(min(bound, expected[-1] * (bound / expected[-1]) ** 0.02))
+    assert_allclose(rates, expected, rtol=1e-10)
+
+
+def test_a_part_of_outliers_is_said_and_forgotten():
+    rng = np.random.default_rng(0)
+    coef = np.array([1.0, -2.0, 0.5])
+    model = LinearRegression(solver="gd")
+
+    def feed(size):
+        X = rng.standard_normal((20, 3))
+        X[0] *= size
+        return model.partial_fit(X, X @ coef)
+
+    before = feed(1.0).learning_rate_
+    with pytest.warns(ConvergenceWarning, match="more than a hundredfold"):
+        assert feed(1e3).learning_rate_ < 1e-3 * before
+    for _ in range(400):
+        feed(1.0)
+    assert model.learning_rate_ > 0.2 * before
+    assert_allclose(model.coef_, coef, atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["gd", "momentum"])
+def test_a_stream_that_one_row_destroys_says_so(solver):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    X[300] *= -1e6
+    model = LogisticRegression(solver=solver, learning_rate=0.1)
+
+    def feed():
+        for rows in parts(len(X), 50):
+            model.partial_fit(X[rows], y[rows], classes=[0, 1])
+
+    with pytest.warns(ConvergenceWarning, match=r"learning_rate=0\.1 diverged"):
+        feed()
+    ordinary = np.arange(len(X)) != 300
+    assert model.score(X[ordinary], y[ordinary]) > 0.9
 
 
 def test_an_automatic_rate_never_diverges_on_parts_in_raw_units():

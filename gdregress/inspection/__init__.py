@@ -20,7 +20,6 @@ from ._prediction import PredictionInterval, prediction_interval
 from ._problem import Refusal
 from ._rates import LearningRateBounds, RateBounds, learning_rate_bounds
 from ._regression import RegressionDisplay
-from ._separation import Separation, separation
 from ._summary import Summary, summary
 
 __all__ = [
@@ -42,7 +41,6 @@ __all__ = [
     "RateTrial",
     "Refusal",
     "RegressionDisplay",
-    "Separation",
     "Summary",
     "coefficient_table",
     "conditioning",
@@ -50,6 +48,5 @@ __all__ = [
     "objective",
     "optimality_gap",
     "prediction_interval",
-    "separation",
     "summary",
 ]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..history import StopReason
+from .coordinates import Coordinates
 from .schedules import checked_factor
 from .stopping import EarlyStopping, Seen, criteria
 
@@ -23,6 +24,8 @@ __all__ = ["DescentSettings", "DescentState", "descend"]
 # Trial steps of a line search, as factors of the last step: columns of one pass over X.
 _TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])
 _ARMIJO = 1e-4
+# The automatic rate of an adaptive rule falls to this share where the loss rises.
+_SHRINK = 0.9
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class DescentSettings:
     line_search: bool = False
     store_path: bool | str = False  # "step": of every step of an epoch, too
     is_part: bool = False  # the rows are a part of a stream
+    coordinates: Coordinates | None = None  # where the rule takes its steps, if not in theta's
+    shrinks: bool = False  # whether the rate falls where the loss rises
 
 
 @dataclass
@@ -70,6 +75,7 @@ class DescentState:
     last_loss: float = math.nan
     update_norm: float = math.nan
     rate: float = math.nan
+    shrunk: float = 1.0  # what the rate has fallen to
     memory: dict = field(default_factory=dict)  # of the criteria, by name
     stop: StopReason | None = None  # what the last iteration decided
 
@@ -169,7 +175,10 @@ def descend(objective, rule, settings, state, history, *, gap=None, validation=N
                     _epoch(objective, rule, settings, state, history)
                 state.iteration += 1
                 # 2. Where that led.
+                previous_loss = state.last_loss
                 gradient, ahead = _evaluate(objective, state, settings)
+                if settings.shrinks and state.last_loss > previous_loss:
+                    state.shrunk *= _SHRINK
                 state.update_norm = _norm(state.reported - before)
                 validation_loss = _validation_loss(validation, state)
                 previous_best = state.best_loss
@@ -219,31 +228,56 @@ def _measure_best_again(objective, validation, state):
 
 
 def _full_step(objective, rule, settings, state, gradient):
-    direction, rule_state = rule.update(gradient, state.rule_state)
     if settings.line_search:
+        _, rule_state = rule.update(gradient, state.rule_state)
         state.rate, theta = _line_search(objective, rule, state, gradient)
+        _advance(rule, state, theta, rule_state)
     else:
-        state.rate = settings.learning_rate * checked_factor(settings.schedule, state.iteration)
-        theta = objective.proximal(state.point - state.rate * direction, state.rate)
-    _advance(rule, state, theta, rule_state)
+        _step(objective, rule, settings, state, gradient, state.iteration)
 
 
 def _epoch(objective, rule, settings, state, history):
-    blocks, learning_rate, schedule = objective.blocks, settings.learning_rate, settings.schedule
+    blocks = objective.blocks
     steps = _record_of_steps(history, state) if settings.store_path == "step" else None
     n_steps = -(-blocks.n_samples // settings.batch_size)
     for number, block in enumerate(blocks.batches(state.generator, settings.batch_size)):
-        t = state.iteration + number / n_steps
-        state.rate = learning_rate * checked_factor(schedule, t)
         gradient = objective.batch_gradient(block, state.point)
-        direction, rule_state = rule.update(gradient, state.rule_state)
-        theta = objective.proximal(state.point - state.rate * direction, state.rate)
         before, loss = state.reported, 0.0
         if steps is not None:
             loss = objective.batch_value(block, state.point)
-        _advance(rule, state, theta, rule_state)
+        _step(objective, rule, settings, state, gradient, state.iteration + number / n_steps)
         if steps is not None:
             _record_step(steps, state, loss, gradient, before)
+
+
+def _step(objective, rule, settings, state, gradient, t):
+    """One step of the rule at the time t."""
+    rate = settings.learning_rate * checked_factor(settings.schedule, t)
+    state.rate = rate = rate * state.shrunk if settings.shrinks else rate
+    if settings.coordinates is not None:
+        moved = settings.coordinates.step(rule, state, gradient, rate)
+        state.theta, state.point, state.rule_state = moved
+        _count(rule, state)
+        return
+    direction, rule_state = rule.update(gradient, state.rule_state)
+    theta = objective.proximal(state.point - rate * direction, rate)
+    _advance(rule, state, theta, rule_state)
+
+
+def _advance(rule, state, theta, rule_state):
+    previous, state.theta = state.theta, theta
+    state.point, state.rule_state = rule.extrapolate(theta, previous, state.point, rule_state)
+    _count(rule, state)
+
+
+def _count(rule, state):
+    """One step more, and the mean of the iterates with it."""
+    theta = state.theta
+    state.step += 1
+    if rule.average:
+        # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
+        mean = theta if state.average is None else state.average
+        state.average = mean + (theta - mean) / state.step
 
 
 def _record_of_steps(history, state):
@@ -266,16 +300,6 @@ def _record_step(steps, state, loss, gradient, before):
         learning_rate=state.rate,
     )
     steps.record_path(state.reported)
-
-
-def _advance(rule, state, theta, rule_state):
-    previous, state.theta = state.theta, theta
-    state.point, state.rule_state = rule.extrapolate(theta, previous, state.point, rule_state)
-    state.step += 1
-    if rule.average:
-        # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
-        mean = theta if state.average is None else state.average
-        state.average = mean + (theta - mean) / state.step
 
 
 def _evaluate(objective, state, settings):

@@ -73,7 +73,7 @@ from ..moments import centred_gram
 from .hessian import SingularDirections, factor_hessian
 from .krylov import KrylovMetric
 
-__all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain"]
+__all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain", "is_factorable"]
 
 _EPS = np.finfo(np.float64).eps
 # The default of ``tol``: coefficients of standardised columns are within 1 % then.
@@ -90,6 +90,13 @@ _MAX_INTERCEPT_STEPS = 10
 def gain(objective):
     """What a fit can gain: the loss of the best constant model, L(0) without an intercept."""
     return 0.5 * objective.reach**2
+
+
+def is_factorable(objective):
+    """Whether the Hessian bound of an objective is worth forming and factoring."""
+    n_columns = objective.shape[0] - 1
+    blocks = getattr(objective, "blocks", None)
+    return blocks is None or (n_columns <= _MAX_COLUMNS and n_columns <= 4 * blocks.n_samples)
 
 
 class OptimalityGap:
@@ -110,11 +117,7 @@ class OptimalityGap:
         self._l1, self._l2 = objective.penalty.l1, objective.penalty.l2
         self._c = objective.curvature_bound
         self._has_duality = self._l1 > 0.0 and objective.is_quadratic
-        n_columns = objective.shape[0] - 1
-        blocks = getattr(objective, "blocks", None)
-        self._is_factorable = blocks is None or (
-            n_columns <= _MAX_COLUMNS and n_columns <= 4 * blocks.n_samples
-        )
+        self._is_factorable = is_factorable(objective)
         self._mean = self._curvature = self._root = self._singular = None
         self._is_full = False
         self._last_proven = None
@@ -213,7 +216,7 @@ class OptimalityGap:
     def _make_root(self):
         """T, with ``T^T T = B^-1``, rows for the intercept and for every direction kept."""
         frame, mean, gram = centred_gram(self.objective)
-        gram *= self._c
+        gram = gram * self._c
         gram.flat[:: len(gram) + 1] += self._l2 / frame.scale**2
         inverse, self._is_full = _inverse_root(gram)
         inverse /= frame.scale
@@ -276,6 +279,8 @@ class OptimalityGap:
     def _certificate(self, theta, v):
         """The bound of the logistic losses, infinite where nothing is known."""
         objective = self.objective
+        if self._l1 > 0.0 and self._l2 == 0.0 and theta.shape[2] > 1:
+            return math.inf  # H vanishes along the gauge of the coefficients, and v does not
         frame = objective.sampled_frame()
         frame = frame if frame.is_identity else objective.exact_frame()
         framed = objective.in_frame(frame)

@@ -168,7 +168,9 @@ class Divergence:
             return StopReason.DIVERGED, memory
         if settings.batch_size is not None:
             return StopReason.DIVERGED if times > _HOPELESS_STOCHASTIC else None, None
-        if not isinstance(settings.schedule, Constant) or settings.line_search:
+        if settings.coordinates is not None or settings.line_search:
+            return None, None  # such rates are safe
+        if not isinstance(settings.schedule, Constant):
             return None, None
         if not self._is_above_limit(seen):
             return None, None

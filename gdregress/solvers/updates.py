@@ -47,6 +47,8 @@ class UpdateRule(BaseEstimator):
     # Rules that divide by the size of past gradients move each coefficient by about the learning
     # rate per step, so theirs is in units of theta; the curvature only says where it is too much.
     default_learning_rate: float | None = None
+    # Of such a rule, its rate as a share of how far a coordinate can go.
+    natural_share: float = 1.0
 
     @property
     def stochastic_share(self) -> float:
@@ -246,8 +248,8 @@ class Adagrad(UpdateRule):
     """``G <- G + g^2``, ``theta <- theta - eta g / (sqrt(G) + epsilon)``, elementwise.
 
     Duchi, Hazan & Singer (2011), "Adaptive subgradient methods", the diagonal variant. The
-    learning rate is in units of theta; ``"auto"`` is 0.01, less
-    where columns are large.
+    learning rate is in units of theta; ``"auto"`` is a share
+    of how far a coordinate can go, and falls by a tenth where the loss rises.
 
     Parameters
     ----------
@@ -259,13 +261,14 @@ class Adagrad(UpdateRule):
     Examples
     --------
     >>> from gdregress import LinearRegression
-    >>> model = LinearRegression(solver=Adagrad(), max_iter=1, tol=0)
+    >>> model = LinearRegression(solver=Adagrad(), learning_rate=0.01, max_iter=1, tol=0)
     >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)
     array([0.01])
     """
 
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
+    natural_share: float = 0.5
 
     def __init__(self, epsilon: float = 1e-10, *, average: bool = False) -> None:
         self.epsilon: float = epsilon
@@ -283,8 +286,8 @@ class RMSProp(UpdateRule):
     """``v <- rho v + (1 - rho) g^2``, ``theta <- theta - eta g / (sqrt(v) + epsilon)``.
 
     Tieleman & Hinton (2012), lecture 6.5, uncentred, v starts at zero without bias correction. The
-    learning rate is in units of theta; ``"auto"`` is 0.01, less
-    where columns are large.
+    learning rate is in units of theta; ``"auto"`` is a share
+    of how far a coordinate can go, and falls by a tenth where the loss rises.
 
     Parameters
     ----------
@@ -298,13 +301,14 @@ class RMSProp(UpdateRule):
     Examples
     --------
     >>> from gdregress import LinearRegression
-    >>> model = LinearRegression(solver=RMSProp(rho=0.75), max_iter=1, tol=0)
+    >>> model = LinearRegression(solver=RMSProp(rho=0.75), learning_rate=0.01, max_iter=1, tol=0)
     >>> model.fit([[0.0], [2.0]], [1.0, 3.0]).coef_.round(4)  # 0.01 / sqrt(1 - rho)
     array([0.02])
     """
 
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
+    natural_share: float = 0.05
 
     def __init__(self, rho: float = 0.9, epsilon: float = 1e-8, *, average: bool = False) -> None:
         self.rho: float = rho
@@ -327,8 +331,8 @@ class Adam(UpdateRule):
         v <- beta2 v + (1 - beta2) g^2,    v^ = v / (1 - beta2^t)
 
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. The learning
-    rate is in units of theta; ``"auto"`` is 0.01, less
-    where columns are large.
+    rate is in units of theta; ``"auto"`` is a share
+    of how far a coordinate can go, and falls by a tenth where the loss rises.
 
     Parameters
     ----------
@@ -349,6 +353,7 @@ class Adam(UpdateRule):
 
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
+    natural_share: float = 0.05
 
     def __init__(
         self,
