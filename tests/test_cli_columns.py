@@ -187,6 +187,14 @@ def test_an_identifier_alone_is_no_feature():
         prepared({"id": np.arange(N), "y": TABLE["y"]})
 
 
+def test_a_count_of_the_rows_is_a_feature_where_there_is_no_other():
+    count = np.arange(1, N + 1)
+    assert prepared({"x": count, "y": TABLE["y"]}).kinds == {"x": "number"}
+    assert "X" not in prepared({"X": count, "z": TABLE["x"], "y": TABLE["y"]}).kinds
+    lines = text({"x": count, "y": TABLE["y"]}, header=False)
+    assert prepared(lines, target="2").kinds == {"column_1": "number"}
+
+
 TARGETS = {
     "numbers": (TABLE["y"], "regression"),
     "money": (quoted(f"${1000.5 + 30 * i:,.2f}" for i in range(N)), "regression"),

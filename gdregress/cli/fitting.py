@@ -215,7 +215,8 @@ class Study:
 
     def left(self, fit: Fit, exact: Fit) -> float:
         """(L − L*) / L(best constant): the share of what a fit can gain that this one has not."""
-        return float((fit.model.loss_ - exact.model.loss_) / self.constant_loss())
+        # Two optima differ by rounding, in either direction.
+        return max(0.0, float((fit.model.loss_ - exact.model.loss_) / self.constant_loss()))
 
     def splits(self) -> Any:
         """The folds of the search; None where the rows are too few."""

@@ -25,6 +25,8 @@ _ID = re.compile(
     r"row([_ .]?(no|num|number|id))?|"
     r"no\.?|nr\.?|num|number|#|obs(ervation)?|case|x|x1|s\.?no\.?|serial([_ .]?(no|number)\.?)?)",
 )
+_SURELY_ID = re.compile(r"id|index|idx|key|unnamed|row")
+_IDENTIFIER = "an identifier, to judge by its name and values"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,18 @@ def decide(table: RawTable, frame: Any, names: Sequence[str], options: Any) -> l
         ``categorical``, ``columns``: sets of names that the user asked for.
     """
     decimal = table.dialect.decimal if table.dialect else "."
-    return [_decide(table, frame[name], decimal, options) for name in names]
+    columns = [_decide(table, frame[name], decimal, options) for name in names]
+    if not any(column.kind for column in columns):
+        # x = 1, 2, 3, … is a feature where there is no other.
+        columns = [_counted(column) for column in columns]
+    return columns
+
+
+def _counted(column: Column) -> Column:
+    """A column of numbers that was left out for counting the rows, in use after all."""
+    if column.words != _IDENTIFIER or _SURELY_ID.search(column.name.lower()):
+        return column
+    return Column(column.name, "number", "number: it counts the rows", column.gaps)
 
 
 def _decide(table: RawTable, column: Any, decimal: str, options: Any) -> Column:
@@ -83,7 +96,7 @@ def _decide(table: RawTable, column: Any, decimal: str, options: Any) -> Column:
         return Column(name, "category", _levels(2), gaps)
     if pd.api.types.is_numeric_dtype(column):
         if not asked and _is_identifier(table, name, filled, gaps):
-            return Column(name, None, "an identifier, to judge by its name and values", gaps)
+            return Column(name, None, _IDENTIFIER, gaps)
         return Column(name, "number", "number", gaps)
     return _decide_text(table, column, filled, decimal, asked)
 
@@ -102,7 +115,7 @@ def _is_identifier(table: RawTable, name: str, filled: Any, gaps: int) -> bool:
     if not _ID.fullmatch(name) and not _ID.fullmatch(name.lower()):
         return False
     # x and number name features, too, unless they count the rows.
-    if re.search(r"id|index|idx|uuid|key|unnamed|row", name.lower()):
+    if _SURELY_ID.search(name.lower()):
         return True
     return bool(np.all(np.diff(filled.to_numpy(dtype=float)) == 1.0)) and filled.iloc[0] in (0, 1)
 

@@ -241,7 +241,7 @@ def search_grid(result: Result) -> Grid:
             [
                 f"{rate.rate:.3g}",
                 f"{rate.multiple:g} × automatic",
-                f"{rate.gain:.4f}",
+                f"{rate.gain:z.4f}",
                 f"{rate.left:.1e}",
                 rate.verdict + chosen,
             ]

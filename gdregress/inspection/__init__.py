@@ -20,6 +20,7 @@ from ._prediction import PredictionInterval, prediction_interval
 from ._problem import Refusal
 from ._rates import LearningRateBounds, RateBounds, learning_rate_bounds
 from ._regression import RegressionDisplay
+from ._separation import Separation, separation
 from ._summary import Summary, summary
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "RateTrial",
     "Refusal",
     "RegressionDisplay",
+    "Separation",
     "Summary",
     "coefficient_table",
     "conditioning",
@@ -48,5 +50,6 @@ __all__ = [
     "objective",
     "optimality_gap",
     "prediction_interval",
+    "separation",
     "summary",
 ]

@@ -1,6 +1,6 @@
 """How far a fit is from the optimum, as an upper bound that holds.
 
-**Smooth objectives.** In a basis of X (see ``_basis``), with g and H the gradient and the Hessian
+**Smooth objectives.** In a basis of X (see ``basis``), with g and H the gradient and the Hessian
 at theta and ``lambda^2 = g^T H^-1 g``,
 
     squares            L(theta) - min L = lambda^2 / 2
@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from ..basis import Basis
 from ..objective import BlockObjective
 from ..penalty import ElasticNet
 from ..solvers.gap import OptimalityGap, gain
-from ._basis import Basis
 from ._minimum import MAX_PARAMETERS, active_newton, newton_to_the_end
 from ._optimum import Residuals, in_basis, sure_frame
 from ._problem import Problem, problem_of

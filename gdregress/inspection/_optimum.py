@@ -1,6 +1,6 @@
 """An unpenalised fit at its optimum, found to the end in an orthonormal basis of the columns.
 
-In a :class:`~gdregress.inspection._basis.Basis` the second moments of X are the unit matrix: no
+In a :class:`~gdregress.basis.Basis` the second moments of X are the unit matrix: no
 information matrix ``A = sum_i s_i c_i [u_i 1] [u_i 1]^T``, c being the curvature of the loss, is as
 ill-conditioned as X. A fit without an optimum, or that is not there, is refused with the reason.
 """
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from ..basis import Basis
 from ..blocks import RowBlocks
 from ..history import StopReason
 from ..kernels import Block, linear_predictor
 from ..objective import BlockObjective
 from ..penalty import ElasticNet
-from ._basis import Basis
+from ..solvers.separation import AT_REST, Separation, separation_near
 from ._problem import Problem, Refusal
 
 __all__ = ["Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]
@@ -26,9 +27,6 @@ __all__ = ["Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]
 _EPS = np.finfo(np.float64).eps
 # No linear combination of the coefficients may be further from the optimum, in standard errors.
 _AT_OPTIMUM = 0.1
-# A Newton direction that moves every row by less than 1 proves that no classes are separated; see
-# ``solvers.separation``. Half of it, for rounding.
-_AT_REST = 0.5
 # Information in the basis below this reciprocal condition has saturated.
 _SATURATED = 1e-13
 _MOST_PARAMETERS = 10_000
@@ -281,8 +279,6 @@ def _least_squares(problem: Problem, inside: BlockObjective, theta: np.ndarray) 
 def _likelihood(
     problem: Problem, inside: BlockObjective, theta: np.ndarray, reference: int
 ) -> Optimum:
-    if problem.model.stop_reason_ is StopReason.SEPARABLE:
-        raise _separated(problem, inside, theta)
     n_outputs = inside.shape[1]
     outputs = np.arange(n_outputs)
     if n_outputs > 1:
@@ -293,7 +289,7 @@ def _likelihood(
         flat = step[: len(root) // len(outputs), 0][:, outputs].ravel()
         off = float(np.linalg.norm(root.T @ flat))  # |c^T step| <= off se(c) for every c
         if iteration == 0:
-            _check_overlap(problem, inside, theta, step)
+            _check_overlap(problem, inside, step)
             _check_at_optimum(problem, off)
         theta = theta + step
         if off <= _ARRIVED:
@@ -318,7 +314,7 @@ def _newton_step(
     information = total_weight * blocks.reshape(q, q)
     eigenvalues = linalg.eigvalsh(information)
     if not eigenvalues[0] > _SATURATED * eigenvalues[-1]:
-        raise _separated(problem, inside, theta)
+        raise _separated(problem, separation_near(problem.objective, problem.theta))
     root = linalg.cholesky(information, lower=True)
     pull = total_weight * gradient[:n_terms, 0][:, outputs].ravel()
     step = np.zeros_like(theta)
@@ -326,28 +322,27 @@ def _newton_step(
     return float(loss[0]), root, step
 
 
-def _check_overlap(
-    problem: Problem, inside: BlockObjective, theta: np.ndarray, step: np.ndarray
-) -> None:
-    """Refuse classes that are separated, or still may be where the Newton step says nothing."""
-    if inside.largest_move(step) < _AT_REST:
-        return
-    low, high = inside.margins(step)
-    if inside.margins(theta)[0] > 0.0 or low > -1e-3 * high:
-        raise _separated(problem, inside, step)
+def _check_overlap(problem: Problem, inside: BlockObjective, step: np.ndarray) -> None:
+    """Refuse classes that are separated, which a Newton step that moves no row by 1 rules out."""
+    if not inside.largest_move(step) < AT_REST:
+        found = separation_near(problem.objective, problem.theta)
+        if found.kind != "none":
+            raise _separated(problem, found)
 
 
-def _separated(problem: Problem, inside: BlockObjective, direction: np.ndarray) -> Refusal:
+def _separated(problem: Problem, found: Separation) -> Refusal:
     """The error of classes without an optimum, with the columns that do most of the separating."""
-    outside = inside.frame.leave(direction)[:-1, 0]
-    pull = np.ptp(outside, axis=1) if outside.shape[1] > 1 else np.abs(outside[:, 0])
-    pull = pull * problem.objective.column_spans()
-    columns = np.argsort(-pull, kind="stable")
-    columns = columns[pull[columns] > 1e-3 * pull.max(initial=0.0)]
+    how = "are separated" if found.kind == "complete" else "are separated in part"
+    if not found.direction.any():
+        return problem.fails(
+            "needs classes that overlap: these are so nearly separated that probabilities of 0 and "
+            "1 leave no information about some coefficients",
+            "leave columns out, or give up standard errors and fit with alpha > 0",
+        )
     return problem.fails(
-        f"needs classes that overlap: these are separated, or nearly so, mostly by "
-        f"{listed(problem.names, columns)}, and without a penalty the loss has no optimum at which "
-        f"coefficients could have standard errors",
+        f"needs classes that overlap: these {how}, mostly by "
+        f"{listed(problem.names, found.columns)}, and without a penalty the loss has no optimum at "
+        f"which coefficients could have standard errors",
         "leave these columns out, or give up standard errors and fit with alpha > 0",
     )
 
