@@ -103,6 +103,19 @@ def test_one_row_and_files_without_a_header(capsys):
     np.testing.assert_allclose(one.iloc[0], frame.iloc[0])
 
 
+def test_columns_without_names_go_by_place_with_and_without_the_target(capsys):
+    table = {"y": TABLE["y"], "x": TABLE["x"], "g": TABLE["g"]}
+    model = saved(table, target="1", header=False)
+    full, _ = predicted(capsys, model, text(table, header=False))
+    del table["y"]
+    part, err = predicted(capsys, model, text(table, header=False))
+    pd.testing.assert_frame_equal(part, full)
+    assert "those of the fit without the target, column_1" in err
+    Path("new.csv").write_text(text({"x": TABLE["x"]}, header=False))
+    assert main(["predict", model, "new.csv"]) == 2
+    assert "has 1 columns without names" in capsys.readouterr().err
+
+
 def test_output_goes_to_a_file(capsys):
     frame, err = predicted(capsys, saved(), TABLE, "--output", "p.csv")
     assert frame is None

@@ -32,8 +32,11 @@ class TableColumns(TransformerMixin, OneToOneFeatureMixin, BaseEstimator):
         For each column to keep, in order: ``"number"`` or ``"number ,"`` (with a decimal comma;
         currency, percent and group marks are read past), ``"date FORMAT"`` as in ``strptime``
         (years and their fraction; hours where the format has no date), or ``"category"``.
-    target : str or None
+    target : str, default=None
         The column that the model at the end of the pipeline predicts.
+    places : list of str, default=None
+        All columns of the file, in order, where it had no header: ``gdregress predict`` goes by
+        them.
 
     Examples
     --------
@@ -46,9 +49,15 @@ class TableColumns(TransformerMixin, OneToOneFeatureMixin, BaseEstimator):
     1   950.0  2021.0
     """
 
-    def __init__(self, kinds: dict[str, str], target: str | None = None) -> None:
+    def __init__(
+        self,
+        kinds: dict[str, str],
+        target: str | None = None,
+        places: list[str] | None = None,
+    ) -> None:
         self.kinds = kinds
         self.target = target
+        self.places = places
 
     def fit(self, X: Any, y: Any = None) -> TableColumns:
         """Note the columns.
@@ -103,17 +112,17 @@ def shown_name(name: str) -> str:
     )
 
 
-def preparation(kinds: dict[str, str], target: str, rare: int) -> list[Any]:
+def preparation(columns: TableColumns, rare: int) -> list[Any]:
     """The steps that come before the regression, unfitted.
 
     Parameters
     ----------
-    kinds : dict of {str: str}
-        As in :class:`TableColumns`.
-    target : str
+    columns : TableColumns
+        The first of them.
     rare : int
         Levels with fewer rows are pooled.
     """
+    kinds = columns.kinds
     categories = [name for name, kind in kinds.items() if kind == "category"]
     numbers = [name for name in kinds if name not in categories]
     parts: list[Any] = []
@@ -134,7 +143,7 @@ def preparation(kinds: dict[str, str], target: str, rare: int) -> list[Any]:
         parts.append(("categories", Pipeline([("gaps", filled), ("levels", encoder)]), categories))
     prepare = ColumnTransformer(parts, verbose_feature_names_out=False)
     return [
-        ("columns", TableColumns(kinds, target)),
+        ("columns", columns),
         ("prepare", prepare),
         ("scale", StandardScaler()),
     ]

@@ -13,7 +13,7 @@ from sklearn import datasets
 
 from .arguments import BUNDLED
 from .cells import as_labels
-from .columns import preparation
+from .columns import TableColumns, preparation
 from .errors import InputError, listed
 from .fitting import Fit, Search, Study
 from .inference import Coefficients, coefficients
@@ -205,7 +205,11 @@ def _checked_weights(table: RawTable, column: Any) -> np.ndarray:
 
 def study_of(prepared: Prepared, arguments: argparse.Namespace) -> Study:
     """The prepared table, split and ready to be fitted."""
-    steps = preparation(prepared.kinds, prepared.target.name, rare_below(len(prepared.rows)))
+    dialect = prepared.table.dialect
+    has_names = dialect is None or dialect.has_header
+    places = None if has_names else [str(name) for name in prepared.table.frame.columns]
+    columns = TableColumns(prepared.kinds, prepared.target.name, places)
+    steps = preparation(columns, rare_below(len(prepared.rows)))
     return Study(
         prepared.rows,
         prepared.target.y,

@@ -55,10 +55,11 @@ def _matched(table: RawTable, model: Any, header: str | None) -> tuple[Any, list
     """The columns of the model, by name; by place where the file has no header."""
     columns, frame = model[0], table.frame
     wanted = list(columns.kinds)
-    notes = []
+    has_names = table.dialect is None or table.dialect.has_header
+    notes = [] if has_names or columns.places is None else _placed(table, columns)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
-        no_header = table.dialect is not None and not table.dialect.has_header and header is None
+        no_header = not has_names and header is None
         hint = "; the file seems to have no header, --header first takes its first line for one"
         raise InputError(
             f"{table.source.shown} lacks {listed(missing)}, which the model needs; it has"
@@ -68,6 +69,23 @@ def _matched(table: RawTable, model: Any, header: str | None) -> tuple[Any, list
     if extra:
         notes.append(f"not used by the model: {', '.join(extra[:10])}{', …' if extra[10:] else ''}")
     return frame, notes
+
+
+def _placed(table: RawTable, columns: Any) -> list[str]:
+    """Name the columns of a file without a header as in that of the fit, which had none."""
+    places = columns.places
+    without = [name for name in places if name != columns.target]
+    found = table.frame.shape[1]
+    if found == len(places):
+        table.frame.columns = places
+        return []
+    if found != len(without):
+        raise InputError(
+            f"{table.source.shown} has {found} columns without names, where the table of the fit"
+            f" had {len(places)} with the target, {len(without)} without"
+        )
+    table.frame.columns = without
+    return [f"the columns are taken for those of the fit without the target, {columns.target}"]
 
 
 def _predictions(model: Any, frame: Any) -> Any:
