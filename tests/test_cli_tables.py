@@ -50,7 +50,7 @@ FITTED = {
     "NumPy's savetxt": (
         "# x k y\n" + text(TABLE, " ", header=False, cell=lambda v: f"{v:.18e}"),
         "y",
-        ["stand in the comment '# x k y'"],
+        ["stand in the comment above the first row", "'y' on t"],
     ),
     "blanks, quoted text and question marks": (
         lines(lambda i: f'{Y[i]}  {K[i]}   {"?" if i == 3 else X[i]}\t"ford {i % 4}"'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from .errors import InputError
@@ -21,7 +22,7 @@ gdregress predict MODEL FILE.csv    predict with a model that --save wrote
 examples:
   gdregress                                  the bundled diabetes data
   gdregress houses.csv --target price        your table
-  gdregress houses.csv --target price --drop id --save model.skops --report report.html
+  gdregress houses.csv --target price --save model.skops --report houses.html
   gdregress predict model.skops new.csv --output prices.csv
 """
 
@@ -41,6 +42,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours: one line, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; {self.prog} --help lists what may be asked for")
+
+
 def _reading_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the file is written (found out where not given)")
     group.add_argument("--delimiter", metavar="CHAR", help="between cells; tab and blanks by name")
@@ -54,10 +62,10 @@ def _reading_options(parser: argparse.ArgumentParser) -> None:
 
 def fit_parser() -> argparse.ArgumentParser:
     """The options of the main job."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gdregress",
-        description="Fit a table exactly and by gradient descent, search over learning rates, and"
-        " show the coefficients and what each fit did.",
+        description="Fit a table exactly and by gradient descent, search over learning rates, and\n"
+        "show the coefficients and what each fit did.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -95,7 +103,11 @@ def fit_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="iterations of each candidate learning rate (default: 200)",
     )
-    group.add_argument("--alpha", type=float, help="strength of the penalty (default: told)")
+    group.add_argument(
+        "--alpha",
+        type=float,
+        help="strength of the penalty (default: 0 where that has a solution; printed)",
+    )
     group.add_argument("--seed", type=int, default=0, help="for the rows held out (default: 0)")
     group = parser.add_argument_group("what is written")
     group.add_argument("--output", metavar="FILE", help="loss curves: .png, .svg or .pdf")
@@ -106,7 +118,7 @@ def fit_parser() -> argparse.ArgumentParser:
 
 def predict_parser() -> argparse.ArgumentParser:
     """The options of ``gdregress predict``."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gdregress predict", description="Predict the rows of a table with a saved model."
     )
     parser.add_argument("model", metavar="MODEL", help="what --save wrote")

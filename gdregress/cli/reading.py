@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .dialects import Dialect, is_gap, records_of
 from .errors import InputError
-from .sniffing import Dialect, is_gap, records_of, sniff
+from .sniffing import sniff
 from .sources import Source
 
 __all__ = ["RawTable", "read"]
