@@ -305,6 +305,16 @@ def test_bad_input_is_one_line_and_status_2(capsys, case):
     assert message in err
 
 
+def test_what_a_fit_refuses_is_one_line(capsys):
+    labels = labels_of(TABLE, 2)
+    table = {**TABLE, "w": np.where(labels == "low", 0, 1), "y": labels}
+    assert main([written(table), "--target", "y", "--weights", "w"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gdregress: cannot fit 'y': ")
+    assert err.count("\n") == 1
+
+
 def test_bundled_data_have_their_own_target(capsys):
     assert main(["--data", "diabetes", "--target", "y"]) == 2
     assert "--target and --task are for files" in capsys.readouterr().err

@@ -230,9 +230,9 @@ class Study:
             return None
         if self.groups is not None:
             return StratifiedGroupKFold(folds) if self.is_classification else GroupKFold(folds)
-        if self.is_classification:
-            return StratifiedKFold(folds)
         # Rows in a file are often sorted: folds of neighbours would have to extrapolate.
+        if self.is_classification:
+            return StratifiedKFold(folds, shuffle=True, random_state=self.seed)
         return KFold(folds, shuffle=True, random_state=self.seed)
 
     def search(self, exact: Fit, automatic: float, callbacks: Sequence[Any]) -> Search | None:

@@ -103,7 +103,10 @@ def _fit(arguments: Any, argv: Sequence[str]) -> None:
     if arguments.save is not None:
         check_can_save(arguments.save)
     prepared = prepare(arguments)
-    result = run(prepared, arguments, [ProgressBar()])
+    try:
+        result = run(prepared, arguments, [ProgressBar()])
+    except ValueError as error:  # the fits' own words, such as of a class whose rows weigh nothing
+        raise InputError(f"cannot fit {prepared.target.name!r}: {error}") from error
     out = console()
     print_result(result, out)
     out.print()
