@@ -245,7 +245,7 @@ class _Display(_Counter):
             key = os.urandom(32)
             listener = Listener(authkey=key, backlog=64)
             self._listener = (listener, key)
-            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+            _thread(self._accept, listener).start()
         listener, key = self._listener
         return listener.address, key.hex()
 
@@ -261,7 +261,7 @@ class _Display(_Counter):
                 connection.close()
                 return
             self._peers.append(connection)
-            threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
+            _thread(self._listen, connection).start()
 
     def _listen(self, connection):
         while True:
@@ -282,6 +282,11 @@ class _Display(_Counter):
                 _hang_up(peer)
         with self._lock:
             self._screen.close()
+
+
+def _thread(target, argument):
+    """A thread that does not keep the process alive, known by the name of this module."""
+    return threading.Thread(target=target, args=(argument,), name=__name__, daemon=True)
 
 
 def _hang_up(connection):
