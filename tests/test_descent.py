@@ -317,20 +317,21 @@ def test_the_loss_criterion_stops_after_as_many_flat_iterations_as_asked(n_iter_
 @each_case
 def test_running_out_of_iterations_warns_and_says_what_to_do(name):
     case = descent_case(name)
-    model = case.estimator(solver="gd", max_iter=3, tol=1e-12)
+    model = case.estimator(solver="gd", max_iter=3, tol=1e-12, alpha=0.01)
     with pytest.warns(ConvergenceWarning, match="max_iter"):
         model.fit(case.X, case.y)
     assert model.n_iter_ == 3
     assert model.converged_ is False
     assert len(str(model.stop_reason_).split()) > 2  # a sentence
-    coef, _ = to_attributes(case.textbook().descend(model.learning_rate_, 3)[-1], like=model)
+    path = case.textbook(alpha=0.01).descend(model.learning_rate_, 3)
+    coef, _ = to_attributes(path[-1], like=model)
     assert_relative(model.coef_, coef)  # the last iterate
 
 
 @each_case
 def test_a_small_step_of_a_tiny_rate_is_not_convergence(name):
     case = descent_case(name)
-    model = case.estimator(learning_rate=1e-12, criterion="update", tol=1e-6)
+    model = case.estimator(learning_rate=1e-12, criterion="update", tol=1e-6, alpha=0.01)
     with pytest.warns(ConvergenceWarning, match="learning_rate"):
         model.fit(case.X, case.y)
     assert model.n_iter_ == 1

@@ -80,6 +80,7 @@ _EPS = np.finfo(np.float64).eps
 DEFAULT_SHARE = 1e-7
 # Dense columns up to this many: B is formed and factored.
 _MAX_COLUMNS = 2048
+_FEW_COLUMNS = 200
 # The reciprocal condition up to which a Cholesky factor tells all directions from noise.
 _MIN_RCOND = 1e-12
 # Parameters up to this many, and multiplications of a coupled loss: the Hessian is factored.
@@ -118,7 +119,10 @@ class OptimalityGap:
         self._c = objective.curvature_bound
         self._has_duality = self._l1 > 0.0 and objective.is_quadratic
         self._is_factorable = is_factorable(objective)
-        self._mean = self._curvature = self._root = self._singular = None
+        # From moments of few columns T costs less than it saves from the first iteration on.
+        has_moments = getattr(objective, "blocks", None) is None
+        self._is_cheap = has_moments and objective.shape[0] <= _FEW_COLUMNS
+        self._mean = self._size = self._root = self._singular = None
         self._is_full = False
         self._last_proven = None
 
@@ -133,7 +137,7 @@ class OptimalityGap:
         if self._root is None:
             if not self._is_factorable:
                 return dual if self._has_duality else self._by_columns(v, sum)
-            if (rough := self._by_columns(v, max)) > tolerance:
+            if not self._is_cheap and (rough := self._by_columns(v, max)) > tolerance:
                 return min(dual, rough)
             self._make_root()
         measured = self._share_of(float(dnrm2(np.dot(self._root, v[:, 0]).ravel())))
@@ -199,18 +203,20 @@ class OptimalityGap:
         """``u = v_W - mean_x v_b``, shape (n_features, n_outputs)."""
         if self._mean is None:
             self._mean, variance = self.objective.column_centres()
-            self._curvature = self._c * variance + self._l2
-        return v[:-1, 0] - self._mean[:, None] * v[-1, 0]
+            size = np.sqrt(self._c * variance + self._l2)[:, None]
+            # A column of zeros, or constant, has neither curvature nor gradient.
+            self._size = np.where(size > 0.0, size, np.inf)
+            self._mean = self._mean[:, None]
+        return v[:-1, 0] - self._mean * v[-1, 0]
 
     def _by_columns(self, v, together):
         """``u_j^2 / C_jj`` of each column alone, and the intercept: their largest, or their sum."""
-        u = self._centred(v)
-        size = np.sqrt(self._curvature)[:, None]
-        # A column of zeros, or constant, has neither curvature nor gradient.
-        parts = np.divide(np.abs(u), size, out=np.zeros_like(u), where=size > 0.0)
-        intercept = np.abs(v[-1, 0]) / math.sqrt(self._c)
+        parts = self._centred(v)
+        parts /= self._size
+        intercept = v[-1, 0] / math.sqrt(self._c)
         if together is max:
-            return self._share_of(float(max(parts.max(initial=0.0), intercept.max())))
+            largest = max(parts.max(), -parts.min(), intercept.max(), -intercept.min())
+            return self._share_of(float(largest))
         return self._share_of(float(np.hypot(dnrm2(parts.ravel()), dnrm2(intercept))))
 
     def _make_root(self):
