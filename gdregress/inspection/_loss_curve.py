@@ -245,8 +245,8 @@ class LossCurveDisplay:
         n_curves = len(self.curves)
         own = keyword_sets("curve_kwargs", curve_kwargs, n_curves)
         own_validation = keyword_sets("validation_kwargs", validation_kwargs, n_curves)
-        held_out = any(curve.validation_loss is not None for curve in self.curves)
-        wide = n_curves > 1 or (show_validation and held_out)
+        beside = any(curve.validation_loss is not None or curve.step_loss for curve in self.curves)
+        wide = n_curves > 1 or beside
         ax = new_axes("LossCurveDisplay", ax, figsize=(8.8, 4.8) if wide else None)
         ax.set_yscale("log" if log_scale else "linear")
         self.ax_, self.figure_ = ax, ax.figure
