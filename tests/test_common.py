@@ -34,22 +34,26 @@ ESTIMATORS = [
     LinearRegression(solver="gd", warm_start=True, tol=1e-24),
     LogisticRegression(warm_start=True),
     LinearRegression(learning_rate="line_search"),
-    # Sums in another order decide which of two trial steps is taken: the same optimum, other ways.
-    LogisticRegression(learning_rate="line_search", alpha=0.1, tol=1e-20),
+    LogisticRegression(learning_rate="line_search"),
 ]
 
 
-def not_the_same_rows(estimator):
-    """Rows held out are drawn by their number: a row twice is not a row of weight two."""
-    if not estimator.early_stopping:
-        return {}
+_HELD_OUT = "rows are held out by their number: a row twice is not a row of weight two"
+_LOSSES = "a line search compares losses, whose rounding leaves the root of it in theta: 3e-8 here"
+
+
+def expected_to_fail(estimator):
+    """Checks of weights to the seventh digit, where it is not one descent that is compared."""
+    reason = _HELD_OUT if estimator.early_stopping else None
+    if isinstance(estimator, LogisticRegression) and estimator.learning_rate == "line_search":
+        reason = _LOSSES
     what = "check_sample_weight_equivalence_on_{}_data"
-    return {what.format(kind): not_the_same_rows.__doc__ for kind in ("dense", "sparse")}
+    return {what.format(kind): reason for kind in ("dense", "sparse") if reason}
 
 
 # The checks fit separable classes, constant columns and iterations cut short. What is announced is
 # not their concern; test_linear, test_logistic and test_descent check that it is.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(ESTIMATORS, expected_failed_checks=not_the_same_rows)
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
