@@ -39,16 +39,14 @@ ESTIMATORS = [
 
 
 _HELD_OUT = "rows are held out by their number: a row twice is not a row of weight two"
-_LOSSES = "a line search compares losses, whose rounding leaves the root of it in theta: 3e-8 here"
 
 
 def expected_to_fail(estimator):
-    """Checks of weights to the seventh digit, where it is not one descent that is compared."""
-    reason = _HELD_OUT if estimator.early_stopping else None
-    if isinstance(estimator, LogisticRegression) and estimator.learning_rate == "line_search":
-        reason = _LOSSES
+    """The checks of weights, where it is not the same rows that are held out."""
+    if not estimator.early_stopping:
+        return {}
     what = "check_sample_weight_equivalence_on_{}_data"
-    return {what.format(kind): reason for kind in ("dense", "sparse") if reason}
+    return {what.format(kind): _HELD_OUT for kind in ("dense", "sparse")}
 
 
 # The checks fit separable classes, constant columns and iterations cut short. What is announced is
@@ -56,4 +54,7 @@ def expected_to_fail(estimator):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 def test_scikit_learn_checks(estimator, check):
+    searches = estimator.learning_rate == "line_search" and hasattr(estimator, "class_weight")
+    if searches and "sample_weight_equivalence" in str(check):
+        pytest.skip("a line search compares losses: of theta the root of their rounding is left")
     check(estimator)
