@@ -17,11 +17,14 @@ HERE = Path(__file__).parent
 NUMERICAL = [
     "test_cholesky.py",
     "test_coefficient_table.py",
+    "test_conditioning.py",
     "test_descent.py",
     "test_exact.py",
+    "test_extreme_units.py",
     "test_far_columns.py",
     "test_gap.py",
     "test_kernels.py",
+    "test_learning_rate_bounds.py",
     "test_linear.py",
     "test_logistic.py",
     "test_many_columns.py",
@@ -29,10 +32,16 @@ NUMERICAL = [
     "test_newton.py",
     "test_nist.py",
     "test_objective.py",
+    "test_objective_function.py",
+    "test_optimality_gap.py",
     "test_partial_fit.py",
     "test_penalty_l1.py",
+    "test_precision.py",
+    "test_prediction_interval.py",
     "test_rates.py",
     "test_rules.py",
+    "test_separation.py",
+    "test_separation_report.py",
 ]
 # Without fused products, with them, with 512 bits, with 256 bits and without them; and for Arm.
 PROCESSORS = ["Nehalem", "Haswell", "SkylakeX", "Sandybridge", "neoversen1", "armv8"]
