@@ -133,7 +133,7 @@ class LeastSquaresStream:
         loss, gradient = objective.value_and_gradient(theta)
         found = ExactSolution(
             theta=frame.leave(theta),
-            noticeable=noticeable(coef, factor.spread, factor.y_size),
+            noticeable=lambda: noticeable(coef, factor.spread, factor.y_size),
             solver="lstsq",
             rank=rank,
             condition=condition,

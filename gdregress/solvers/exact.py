@@ -348,7 +348,7 @@ def _solution(statistics, *, theta, gradient, **found):
     frame = statistics.frame
     return ExactSolution(
         theta=frame.leave(theta),
-        noticeable=noticeable(theta[:-1, 0], statistics.spread, statistics.y_size),
+        noticeable=lambda: noticeable(theta[:-1, 0], statistics.spread, statistics.y_size),
         gradient=frame.gradient_outside(gradient),
         start=statistics.at_zero(),
         **found,

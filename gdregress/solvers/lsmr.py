@@ -103,7 +103,7 @@ class CentredDesign:
         outside = framed.frame.gradient_outside
         return ExactSolution(
             theta=framed.frame.leave(theta),
-            noticeable=noticeable(coef, self.spread, np.abs(self.targets).max(axis=0)),
+            noticeable=lambda: noticeable(coef, self.spread, np.abs(self.targets).max(axis=0)),
             solver="lstsq",
             start=(float(start_loss[0]), outside(start_gradient)),
             loss=float(loss[0]),

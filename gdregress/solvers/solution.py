@@ -1,5 +1,6 @@
 """What an exact solver of least squares returns."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +26,8 @@ class ExactSolution:
     start: tuple  # loss and gradient (original columns) at zero, penalty included
     loss: float
     gradient: np.ndarray  # at theta, original columns
-    noticeable: np.ndarray  # whether predictions notice a coefficient, (n_features, n_outputs)
+    # Whether predictions notice each coefficient, (n_features, n_outputs); rarely asked.
+    noticeable: Callable[[], np.ndarray]
     # Indices of columns that depend on the others.
     dependent: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
     converged: bool = True
@@ -34,7 +36,8 @@ class ExactSolution:
         """This solution; an error where float64 cannot hold a coefficient that is noticed."""
         if not np.isfinite(self.theta).all():
             raise FloatingPointError(_OUT_OF_RANGE.format("overflow"))
-        if (self.noticeable & (np.abs(self.theta[:-1, 0]) < _TINY)).any():
+        lost = np.abs(self.theta[:-1, 0]) < _TINY
+        if lost.any() and (self.noticeable() & lost).any():
             raise FloatingPointError(_OUT_OF_RANGE.format("underflow"))
         return self
 
