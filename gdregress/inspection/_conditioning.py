@@ -322,7 +322,9 @@ def _dependencies(
     pivots = linalg.qr(scaled * preference, mode="r", pivoting=True)[1]
     (triangle,) = linalg.qr(scaled[:, pivots], mode="r")
     basis, rest = pivots[:rank], pivots[rank:]
-    coef = linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
+    coef = np.zeros((rank, len(rest)))
+    if rank:  # LAPACK knows no empty triangle
+        coef = linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank, rank:])
     found = []
     for k, column in enumerate(rest):
         combination: dict[str, float] = {}
