@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError, parent_process
 from multiprocessing.connection import Client, Listener
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from ._watch import record_of
@@ -250,16 +250,14 @@ class _Display(_Counter):
         return listener.address, key.hex()
 
     def _accept(self, listener):
-        while True:
+        while not self._closed:
             try:
                 connection = listener.accept()
             except (EOFError, AuthenticationError):  # nobody that was asked to come
                 continue
-            except OSError:
-                return
-            if self._closed:
-                connection.close()
-                return
+            except OSError:  # one that left in the middle of it
+                sleep(_INTERVAL)
+                continue
             self._peers.append(connection)
             _thread(self._listen, connection).start()
 
@@ -274,9 +272,10 @@ class _Display(_Counter):
     def close(self):
         self._closed = True
         if self._listener is not None:
-            listener, key = self._listener
-            with suppress(OSError, EOFError):  # wakes the thread that waits for workers
-                Client(listener.address, authkey=key).close()
+            listener, _ = self._listener
+            # Wakes the thread that waits for workers. Without a key: nobody has to answer.
+            with suppress(OSError):
+                Client(listener.address).close()
             listener.close()
             for peer in self._peers:
                 _hang_up(peer)

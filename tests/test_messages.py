@@ -295,9 +295,7 @@ def test_class_weights_that_are_no_numbers(weights):
 @pytest.mark.parametrize(
     ("model", "y", "n_samples"),
     [
-        (LogisticRegression(validation_fraction=0.01), THREE, 60),
         (LogisticRegression(validation_fraction=0.99), THREE, 60),
-        (LogisticRegression(), np.append(1, np.zeros(59)), 60),
         (LinearRegression(validation_fraction=0.99), Y, 3),
         (LinearRegression(), Y, 1),
     ],
@@ -309,6 +307,15 @@ def test_too_few_rows_to_hold_some_out(model, y, n_samples):
     assert f"'validation_fraction'={model.validation_fraction}" in message
     assert "X_val" in message
     assert "test_size" not in message
+
+
+@pytest.mark.parametrize(("y", "share"), [(THREE, 0.01), (np.append(1, np.zeros(59)), 0.1)])
+def test_where_classes_cannot_be_on_both_sides_each_stays_to_be_fitted(y, share):
+    model = LogisticRegression(
+        early_stopping=True, validation_fraction=share, max_iter=5, tol=0, random_state=0
+    ).fit(X[:60], y[:60])
+    assert np.array_equal(model.classes_, np.unique(y[:60]))
+    assert np.isfinite(model.history_["validation_loss"]).all()
 
 
 # Single parameters
