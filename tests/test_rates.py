@@ -110,6 +110,25 @@ def test_automatic_rates_do_not_see_means_and_units(solver, l1_ratio):
     assert_allclose(moved.loss_curve_, plain.loss_curve_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-5, 1e-9])
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+@pytest.mark.parametrize(
+    ("solver", "l1_ratio"),
+    [*((rule, 0.0) for rule in [*SHARES, "nesterov"]), ("nesterov", 0.5)],
+)
+def test_a_small_column_under_a_penalty_slows_no_other(solver, l1_ratio, estimator, spread):
+    """alpha w^2 keeps its coefficient near 0, so the fit is as fast as without the column."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = X @ [1.0, 2.0, 3.0, 4.0] + rng.standard_normal(200)
+    y = y > 0 if estimator is LogisticRegression else y + 100
+    model = estimator(solver=solver, alpha=0.1, l1_ratio=l1_ratio)
+    without = clone(model).fit(X[:, :3], y)
+    model.fit(X * [1.0, 1.0, 1.0, spread], y)
+    assert model.converged_
+    assert model.n_iter_ <= 2 * without.n_iter_
+
+
 @pytest.mark.parametrize("solver", SHARES)
 def test_an_adaptive_rate_falls_where_the_loss_rises(solver):
     case = descent_case("squares")

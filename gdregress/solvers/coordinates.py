@@ -44,8 +44,10 @@ class Coordinates:
         base, mean, gram = centred_gram(objective)
         spread = np.sqrt(gram.diagonal()) * base.scale
         centre = base.shift + base.scale * mean
-        varies = spread > 0.0
-        exponent = np.rint(np.log2(np.where(varies, spread, 1.0)))
+        # c sigma_j^2 + alpha_2, the curvature of column j: a penalty would bend a small column
+        # the more, the closer its unit came to its own spread.
+        bent = np.hypot(spread, np.sqrt(objective.penalty.l2 / objective.curvature_bound))
+        exponent = np.rint(np.log2(np.where(bent > 0.0, bent, 1.0)))
         scale = np.ldexp(1.0, exponent.astype(int))
         far = np.abs(centre) > _CENTRED * spread
         self.frame = Frame(np.where(far, centre, 0.0), scale)
