@@ -185,6 +185,29 @@ def test_duality_bounds_the_gap_where_columns_outnumber_rows(kind, l1_ratio):
     assert bound <= 1e-7
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_ridge_bounds_the_gap_where_columns_far_outnumber_rows(kind, fit_intercept):
+    """No matrix is formed of more than 4 m columns; what columns say one by one is no bound."""
+    kind = KINDS[kind]
+    rng = np.random.default_rng(3)
+    X, y = 3.0 * rng.standard_normal((12, 60)) + 1.0, kind.draw(rng, 12)
+    objective = BlockObjective(
+        RowBlocks(X, y), kind.loss, ElasticNet(0.01), kind.n_outputs, fit_intercept=fit_intercept
+    )
+    least, best = optimum(objective)
+    for size in (1.0, 0.1, 1e-3, 0.0):
+        step = size * rng.standard_normal(best.shape) * X.std(axis=0).min() / 60
+        for along in (step, size * best):
+            theta = best + along
+            theta[-1] *= fit_intercept
+            true = objective.value(theta)[0] - least
+            _, proven, bound = found(objective, theta)
+            assert proven * gain(objective) >= true - 1e-14
+            assert bound >= true - 1e-14
+    assert bound <= 1e-11
+
+
 def test_separable_classes_have_no_certificate():
     """Along the direction that separates, the loss falls for ever: only the loss itself bounds."""
     X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([[0.0], [0.0], [1.0], [1.0]])

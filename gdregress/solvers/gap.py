@@ -54,8 +54,10 @@ entropy, and ``t = min(1, l1 / max_j |g_j|)``, or t = 1 and a ridge,
 
     min L >= -1/S sum_i s_i loss*(y_i, t r_i) - sum_j max(|t g_j| - l1, 0)^2 / (2 l2).
 
-**Strong convexity**: with a ridge, ``L - min L <= v_b^2 / (2 c) + |u|^2 / (2 l2)`` for squares. And
-as no loss is negative, no gap exceeds L.
+**Strong convexity**: with a ridge, ``L - min L <= v_b^2 / (2 c) + |u|^2 / (2 l2)`` for squares, and
+for the logistic losses without an L1 norm ``|g_W|^2 / (2 l2)`` where the intercept is at its best:
+L less the ridge is convex, and so is its minimum over the intercept. That is the certificate where
+columns far outnumber rows. And as no loss is negative, no gap exceeds L.
 
 **The yardstick** is what a fit can gain: the loss of the best constant model, ``1/2 var y`` or the
 entropy of the class shares, and without an intercept L(0). Tolerances are shares of it.
@@ -162,6 +164,8 @@ class OptimalityGap:
         bound = math.inf
         if self._is_factorable:
             bound = self._certificate(theta, self._least_subgradient(theta, gradient))
+        elif self._l1 == 0.0 and self._l2 > 0.0:
+            bound = self._logistic_strong_convexity(theta, loss)
         elif self._l1 == 0.0:
             return measured
         if not math.isfinite(bound) and self._l1 > 0.0:
@@ -258,6 +262,13 @@ class OptimalityGap:
             excess = np.maximum(np.abs(pull) - self._l1, 0.0)
             dual -= float(np.vdot(excess, excess)) / (2.0 * self._l2)
         return max(float(loss) - dual, 0.0)
+
+    def _logistic_strong_convexity(self, theta, loss):
+        """``L(theta) - L(at) + |g_W|^2 / (2 l2)`` with a ridge, at the best intercept."""
+        at = self._with_centred_residuals(theta)
+        value, gradient = self.objective.value_and_gradient(at)
+        size = float(dnrm2(gradient[:-1].ravel()))
+        return max(float(loss) - float(value[0]), 0.0) + 0.5 * size * size / self._l2
 
     def _with_centred_residuals(self, theta):
         """theta with the intercept that is best for its coefficients, by Newton's method."""
