@@ -141,6 +141,9 @@ class CentredMoments:
             kept = eigenvalues > len(unit) * _EPS * max(eigenvalues[-1], 0.0)
             singular = np.sqrt(np.where(kept, eigenvalues, 0.0))
             root = singular[:, None] * vectors.T
+            # A constant column has no part in any of them, to the last bit: what it had would be
+            # rounding, and whoever scales columns by their size would divide by that.
+            root[:, self.gram.diagonal() == 0.0] = 0.0
             inverse = np.divide(1.0, singular, out=np.zeros_like(singular), where=kept)
             q = inverse[:, None] * (vectors.T @ cross)
         rest = np.maximum(self.square - np.einsum("jk,jk->k", q, q), 0.0)

@@ -49,6 +49,8 @@ class Coordinates:
         bent = np.hypot(spread, np.sqrt(objective.penalty.l2 / objective.curvature_bound))
         exponent = np.rint(np.log2(np.where(bent > 0.0, bent, 1.0)))
         scale = np.ldexp(1.0, exponent.astype(int))
+        # Nothing moves a constant column but the rounding of its gradient, and a penalty.
+        self._still = np.flatnonzero(spread == 0.0) if objective.penalty.l2 == 0.0 else []
         far = np.abs(centre) > _CENTRED * spread
         self.frame = Frame(np.where(far, centre, 0.0), scale)
         self.penalty = objective.penalty.in_frame(self.frame)
@@ -83,7 +85,11 @@ class Coordinates:
     def step(self, rule, state, gradient, rate):
         """One step of the rule: theta, the point ahead, and the rule's memory."""
         enter, leave = self.frame.enter, self.frame.leave
-        direction, memory = rule.update(self.frame.gradient_inside(gradient), state.rule_state)
+        pull = self.frame.gradient_inside(gradient)
+        if len(self._still):
+            pull = pull.copy()
+            pull[self._still] = 0.0
+        direction, memory = rule.update(pull, state.rule_state)
         point = enter(state.point)
         inside = self.penalty.proximal(point - rate * direction, rate)
         theta = leave(inside)

@@ -162,12 +162,10 @@ class OptimalityGap:
 
     def _proven(self, theta, loss, gradient, measured):
         bound = math.inf
-        if self._is_factorable:
+        if self._is_factorable or self._l1 == self._l2 == 0.0:
             bound = self._certificate(theta, self._least_subgradient(theta, gradient))
-        elif self._l1 == 0.0 and self._l2 > 0.0:
-            bound = self._logistic_strong_convexity(theta, loss)
         elif self._l1 == 0.0:
-            return measured
+            bound = self._logistic_strong_convexity(theta, loss)
         if not math.isfinite(bound) and self._l1 > 0.0:
             bound = self._logistic_duality(theta, loss)
         return bound / self.gain
