@@ -128,6 +128,15 @@ def test_a_cell_among_numbers_that_is_none_becomes_a_gap_and_is_told():
     assert column.gaps == 1
 
 
+def test_a_number_beyond_all_floats_among_text_becomes_a_gap_and_is_told():
+    cells = TABLE["x"].astype(str).astype(object)
+    cells[5], cells[7] = "1e400", "oops"
+    column = kind_of(cells)
+    assert column.kind == "number"
+    assert "'1e400' in line 7" in column.words
+    assert column.gaps == 2
+
+
 def test_columns_that_say_the_same_are_used_once():
     labels = groups()
     codes = {"red": "R", "green": "G", "blue": "B"}

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,24 @@ def test_dependent_columns_are_left_out_of_the_table_by_name():
     assert [row.name for row in found.rows] == ["(intercept)", "x", "k"]
     assert "combinations of the columns above them: sum" in found.notes[0]
     assert found.statistic == "t"
+
+
+def test_dependent_columns_are_told_once(capsys, without_matplotlib):
+    table = {"x": TABLE["x"], "k": TABLE["k"], "sum": TABLE["x"] + TABLE["k"], "y": TABLE["y"]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert main([written(table), "--target", "y", "--iterations", "20"]) == 0
+    assert [str(w.message) for w in caught if "combinations" in str(w.message)] == []
+    assert "note on the exact fit" in capsys.readouterr().out
+
+
+def test_a_column_that_determines_the_target_leaves_names_in_one_line(capsys, without_matplotlib):
+    table = {"x": TABLE["x"], "gross": 1.19 * TABLE["y"], "k": TABLE["k"], "y": TABLE["y"]}
+    assert main([written(table), "--target", "y", "--iterations", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if line.startswith("gross "))
+    assert float(row.split()[3]) > 1e6
+    assert any(line.startswith("(intercept) ") for line in lines)
 
 
 def test_more_columns_than_rows(capsys, without_matplotlib):

@@ -145,6 +145,28 @@ def test_names_that_are_blank_or_there_twice():
     assert any("column_2" in note for note in table.notes)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_what_stands_in_the_cells_alone_is_no_delimiter(delimiter):
+    rng = np.random.default_rng(0)
+    rows = [["Größe", "Straße", "Aktiv", "Datum", "Kunde", "Umsatz"]]
+    for k in range(120):
+        size, euros = 1500 + k, rng.integers(0, 10**6)
+        rows.append(
+            [
+                f"{size // 10},{size % 10}",
+                rng.choice(["Öl", "Ring"]),
+                rng.choice(["ja", "nein"]),
+                f"{k % 28 + 1:02d}.03.2021",
+                f"K{k:05d}",
+                f"1.{euros // 1000:03d},{euros % 100:02d} €",
+            ]
+        )
+    table = read_text("\n".join(delimiter.join(row) for row in rows))
+    assert list(table.frame) == rows[0]
+    assert table.dialect.delimiter == delimiter
+    assert table.frame["Größe"].tolist() == [(1500 + k) / 10 for k in range(120)]
+
+
 def test_umlauts_in_another_encoding():
     content = text({"größe": TABLE["x"], "stadt": ["Köln", "Münster"] * 30}).encode("cp1252")
     table = read_text(content)

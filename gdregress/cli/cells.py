@@ -67,6 +67,8 @@ def _number(text: str, decimal: str) -> float:
         value = float(digits)
     except ValueError:
         return np.nan
+    if np.isinf(value):  # 1e400
+        return np.nan
     negative = bool(match["open"]) != ((match["sign1"] or match["sign2"] or "+") in "-−")
     return -value if negative else value
 

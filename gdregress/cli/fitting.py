@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from scipy.linalg import LinAlgWarning
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, d2_log_loss_score, make_scorer, r2_score
 from sklearn.model_selection import (
@@ -262,8 +263,10 @@ class Study:
             sklearn.config_context(enable_metadata_routing=True),
             warnings.catch_warnings(),
         ):
-            # Rates too small and too large warn; what they did stands in the table.
+            # Rates too small and too large warn; what they did stands in the table. That columns
+            # depend on each other is told of the exact fit, once instead of in each fold.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", LinAlgWarning)
             warnings.simplefilter("ignore", UserWarning)
             scorer = self._scorer()
             search = GridSearchCV(

@@ -162,12 +162,16 @@ def _sample(text: str, delimiter: str, quote: str, comment: str | None) -> list[
 
 def _delimiter(text: str, quote: str, comment: str | None) -> tuple[str, list[list[str]]]:
     """The delimiter that gives rows of one width, with cells that are numbers where they can be."""
-    best, chosen = 0.0, None
+    best, chosen, splits_first_line = 0.0, None, False
     for delimiter in _DELIMITERS:
         records = _sample(text, delimiter, quote, comment)
         width, share = usual_width(records)
         if width < 2 or share < 0.6:
             continue
+        first = len(without_blanks(records)[0])
+        if splits_first_line and first == 1:
+            continue  # the comma below the names size;price, in 170,3;1.129,22 €, is a decimal mark
+        splits_first_line |= first == width and delimiter != ","
         cells = [cell for record in without_blanks(records)[1:] for cell in record]
         clean = sum(is_number(c) or is_number(c, ",") or is_gap(c) for c in cells)
         score = share + 0.5 * clean / max(1, len(cells))

@@ -136,6 +136,12 @@ def coefficient_grids(result: Result, most: int) -> list[Grid]:
     return grids
 
 
+def _statistic(value: float | None) -> str:
+    """t or z: two decimals, unless a column that determines the target makes it astronomic."""
+    ordinary = value is not None and abs(value) < 1e6
+    return f"{value:.2f}" if ordinary else number(value, 3)
+
+
 def _coefficient_grid(
     result: Result, output: str | None, rows: Sequence[Coefficient], most: int
 ) -> Grid:
@@ -154,7 +160,7 @@ def _coefficient_grid(
         if statistic is not None:
             line += [
                 number(row.error),
-                f"{row.statistic:.2f}",
+                _statistic(row.statistic),
                 "<.0001" if row.p is not None and row.p < 1e-4 else f"{row.p:.4f}",
                 f"{number(row.lower, 3)} … {number(row.upper, 3)}",
             ]
