@@ -6,6 +6,7 @@ import pytest
 import statsmodels.api as sm
 from problems import overlapping_classes
 from scipy import sparse
+from scipy.linalg import LinAlgWarning
 from scipy.special import expit
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
@@ -13,10 +14,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
-from gdregress.inspection import coefficient_table
+from gdregress.inspection import Refusal, coefficient_table
 
 ROBUST = ["HC0", "HC1", "HC2", "HC3"]
 COLUMNS = ["estimate", "std_error", "statistic", "p_value", "lower", "upper"]
@@ -605,3 +606,15 @@ def test_the_estimator_is_left_as_it_was():
     coefficient_table(model, X.astype(np.float32), y[:, None])
     assert vars(model).keys() == before.keys()
     assert all(vars(model)[key] is before[key] for key in before)
+
+
+def test_the_column_that_is_constant_is_the_one_that_is_named():
+    """What is left of it after centring is rounding, which is no direction of its own."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(3.0, 2.0, (51, 3))
+    cubic = PolynomialFeatures(3).fit(X)
+    with pytest.warns(LinAlgWarning, match="dependent_columns_"):
+        model = LinearRegression().fit(cubic.transform(X), X[:, 0])
+    assert model.dependent_columns_.tolist() == [0]
+    with pytest.raises(Refusal, match="rank 19 of 20, and the coefficients of 'x0' could be"):
+        coefficient_table(model, cubic.transform(X), X[:, 0])

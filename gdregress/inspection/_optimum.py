@@ -236,9 +236,10 @@ def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> Bl
 
 def _dependent(problem: Problem, basis: Basis) -> str:
     """The names of columns that depend on the others."""
-    unit = np.linalg.norm(basis.backward, axis=0)
-    unit[unit == 0.0] = 1.0
-    _, pivots = linalg.qr(basis.backward / unit, mode="r", pivoting=True)
+    unit = np.linalg.norm(basis.backward, axis=0)  # the spread of each column
+    constant = unit <= 16.0 * basis.frame.noise(basis.mean)
+    scaled = np.where(constant, 0.0, basis.backward / np.where(unit > 0.0, unit, 1.0))
+    _, pivots = linalg.qr(scaled, mode="r", pivoting=True)
     return listed(problem.names, np.sort(pivots[basis.n_columns :]))
 
 
