@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import re
+import socket
 import sys
 import textwrap
 import threading
@@ -187,6 +188,22 @@ def test_a_stranger_at_the_door_is_turned_away():
     with Client(address, authkey=bytes.fromhex(secret)) as friend:
         friend.send_bytes(b'[[0], "Fit", 3, 1, [], false]')
     display.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="another kind of door")
+def test_strangers_who_leave_at_once_do_not_keep_the_door_shut():
+    """Each may end the handshake anywhere; closing the display had to wait for ever then."""
+    for _ in range(5):
+        display = progress._Display(progress._screen(terminal()[0]))
+        address, secret = display.address()
+        for _ in range(5):
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(address)
+        Client(address, authkey=bytes.fromhex(secret)).close()
+        closing = threading.Thread(target=display.close, daemon=True)
+        closing.start()
+        closing.join(timeout=30.0)
+        assert not closing.is_alive()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("of a callback"), KeyboardInterrupt()])

@@ -150,9 +150,9 @@ class OptimalityGap:
     def proven(self, theta, loss, gradient, measured):
         """A bound of the gap as a share of the gain, `measured` being that of :meth:`share`.
 
-        Of the logistic losses it needs the Hessian at theta. Where no bound can be had, because
-        the Hessian is too large, what there is: the decrement that conjugate gradients find, or the
-        measure.
+        Of the logistic losses it needs the Hessian at theta. Where that is too large to be factored
+        it is the decrement that conjugate gradients find, which is an estimate; infinite where
+        nothing is known.
         """
         if self.objective.is_quadratic:
             return measured
