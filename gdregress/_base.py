@@ -16,22 +16,8 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._descending import DescentMixin, without_batches_of_everything
-from ._saving import SavingMixin
-from ._showing import ShowingMixin
-from ._typing import (
-    Criterion,
-    MatrixLike,
-    RandomState,
-    Rate,
-    ScheduleLike,
-    SolverName,
-    keeps_signature,
-)
-from ._watch import Watch
-from .advice import names_of
-from .blocks import RowBlocks
-from .checks import (
+from ._advice import names_of
+from ._checks import (
     assert_finite,
     check_held_out,
     check_initial_theta,
@@ -44,13 +30,27 @@ from .checks import (
     real_numbers,
     split_rows,
 )
+from ._descending import DescentMixin, without_batches_of_everything
+from ._parameters import check_partial_fit, check_plan, check_streams
+from ._saving import SavingMixin
+from ._showing import ShowingMixin
+from ._synonyms import explaining_names
+from ._typing import (
+    Criterion,
+    MatrixLike,
+    RandomState,
+    Rate,
+    ScheduleLike,
+    SolverName,
+    keeps_signature,
+)
+from ._watch import Watch
 from .history import History
-from .objective import BlockObjective, ColumnsOutOfRange
-from .parameters import check_partial_fit, check_plan, check_streams
-from .penalty import ElasticNet
-from .solvers.updates import UpdateRule
-from .synonyms import explaining_names
-from .threads import single_threaded_blas
+from .problem.objective import BlockObjective, ColumnsOutOfRange
+from .problem.penalty import ElasticNet
+from .rows.blocks import RowBlocks
+from .rows.threads import single_threaded_blas
+from .solvers.descent.rules import UpdateRule
 
 __all__ = ["BaseRegression"]
 

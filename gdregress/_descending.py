@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .advice import advise_after_descent, advise_batch_of_everything, advise_cut_rate
-from .checks import assert_finite
+from ._advice import advise_after_descent, advise_batch_of_everything, advise_cut_rate
+from ._checks import assert_finite
+from ._parameters import check_keeps_its_descent, check_plan
+from ._resume import Descent, automatic_rate
 from .history import StopReason
-from .moments import CentredMoments, QuadraticObjective
-from .parameters import check_keeps_its_descent, check_plan
-from .resume import Descent, automatic_rate
-from .solvers.coordinates import Coordinates
-from .solvers.descent import descend
-from .solvers.exact import rank_and_condition
+from .problem.moments import CentredMoments, QuadraticObjective
+from .solvers.descent.coordinates import Coordinates
+from .solvers.descent.loop import descend
+from .solvers.descent.rules import RULES
 from .solvers.gap import DEFAULT_SHARE, OptimalityGap
-from .solvers.updates import RULES
+from .solvers.least_squares.exact import rank_and_condition
 
 __all__ = ["DescentMixin", "without_batches_of_everything"]
 
@@ -35,7 +35,7 @@ _RELAXED, _CUT = 0.02, 1e-2
 class DescentMixin:
     """What :class:`~gdregress._base.BaseRegression` does where it descends.
 
-    ``_descent`` holds the :class:`~gdregress.resume.Descent` that a later call may go on with.
+    ``_descent`` holds the :class:`~gdregress._resume.Descent` that a later call may go on with.
     """
 
     def _fit_descent(self, rows, plan, descent, validation, watch):

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from . import __version__
+from ._progress import ProgressBar
+from ._resume import Descent
 from .history import History, StopReason
 from .linear import LinearRegression
 from .logistic import LogisticRegression
-from .progress import ProgressBar
-from .resume import Descent
-from .solvers.descent import DescentState
-from .solvers.schedules import SCHEDULES
-from .solvers.updates import RULES
+from .solvers.descent.loop import DescentState
+from .solvers.descent.rules import RULES
+from .solvers.descent.schedules import SCHEDULES
 
 __all__ = ["Checkpoint", "ProgressBar", "TimeLimit", "load_checkpoint"]
 

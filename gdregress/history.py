@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ._precision import held_in
 from ._typing import FloatArray, Theta
-from .precision import held_in
 
 __all__ = ["COLUMNS", "History", "StopReason"]
 

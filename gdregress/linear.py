@@ -11,15 +11,15 @@ from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from ._advice import advise_dependent_columns, advise_unsolved
 from ._base import BaseRegression
+from ._checks import check_room_for_triangle, check_targets, normalised_weights
+from ._precision import held_in, is_held_in
 from ._typing import FloatArray, MatrixLike, keeps_signature
-from .advice import advise_dependent_columns, advise_unsolved
-from .checks import check_room_for_triangle, check_targets, normalised_weights
 from .history import History, StopReason
-from .losses import SquaredLoss
-from .precision import held_in, is_held_in
-from .solvers.exact import solve_least_squares
-from .streams import LeastSquaresStream
+from .problem.losses import SquaredLoss
+from .solvers.least_squares.exact import solve_least_squares
+from .solvers.least_squares.stream import LeastSquaresStream
 
 __all__ = ["LinearRegression"]
 

@@ -11,7 +11,11 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from ._advice import advise_newton_unfinished, advise_separable
 from ._base import BaseRegression
+from ._checks import check_labels, encode_labels
+from ._precision import held_in
+from ._synonyms import explaining_names
 from ._typing import (
     ClassWeight,
     Criterion,
@@ -23,15 +27,11 @@ from ._typing import (
     SolverName,
     keeps_signature,
 )
-from .advice import advise_newton_unfinished, advise_separable
-from .checks import check_labels, encode_labels
 from .history import History, StopReason
-from .losses import LogLoss, SoftmaxLoss
-from .precision import held_in
-from .solvers.newton import newton
-from .solvers.separation import separation_near
-from .solvers.updates import UpdateRule
-from .synonyms import explaining_names
+from .problem.losses import LogLoss, SoftmaxLoss
+from .solvers.descent.rules import UpdateRule
+from .solvers.newton.newton import newton
+from .solvers.newton.separation import separation_near
 
 __all__ = ["LogisticRegression"]
 

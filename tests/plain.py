@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from problems import SIGMOID, SOFTMAX, SQUARES, Model, Textbook
 
-from gdregress.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
 
 
 class Kind(NamedTuple):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from gdregress.blocks import RowBlocks
+from gdregress.rows.blocks import RowBlocks
 
 
 class Rows:

@@ -4,7 +4,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gdregress import LinearRegression, LogisticRegression
-from gdregress.solvers.updates import RULES
+from gdregress.solvers.descent.rules import RULES
 
 ESTIMATORS = [
     LinearRegression(),

@@ -6,12 +6,12 @@ from numpy.testing import assert_allclose
 from problems import least_squares_error
 from scipy import sparse
 
-from gdregress.blocks import RowBlocks
-from gdregress.losses import SquaredLoss
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
-from gdregress.solvers import exact
-from gdregress.solvers.exact import solve_least_squares
+from gdregress.problem.losses import SquaredLoss
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.least_squares import exact
+from gdregress.solvers.least_squares.exact import solve_least_squares
 
 each_solver = pytest.mark.parametrize("solver", ["auto", "normal_equations", "lstsq"])
 each_intercept = pytest.mark.parametrize("fit_intercept", [True, False])

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.metrics import r2_score
 
 from gdregress import LinearRegression
-from gdregress.solvers import exact, row_space
+from gdregress.solvers.least_squares import exact, row_space
 
 pytestmark = [
     pytest.mark.filterwarnings("error::RuntimeWarning"),

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from gdregress import LinearRegression, LogisticRegression
-from gdregress.solvers import metrics
+from gdregress.solvers.newton import metrics
 
 KINDS = {
     "dense": np.asarray,

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose
 from plain import KINDS
 from scipy import sparse
 
-from gdregress.blocks import RowBlocks
-from gdregress.losses import LogLoss, SoftmaxLoss, SquaredLoss
-from gdregress.moments import CentredMoments, QuadraticObjective
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
+from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.moments import CentredMoments, QuadraticObjective
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers.gap import OptimalityGap, gain
 
 PENALTIES = [(0.0, 0.0), (0.1, 0.0), (0.05, 1.0), (0.1, 0.5)]

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS, Plain
 from scipy import sparse
 
-from gdregress import blocks as rooms
-from gdregress import kernels
-from gdregress.blocks import RowBlocks
-from gdregress.columns import ColumnStatistics
-from gdregress.frame import Frame
+from gdregress.rows import blocks as rooms
+from gdregress.rows import kernels
+from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.columns import ColumnStatistics
+from gdregress.rows.frame import Frame
 
 N_ROWS, N_FEATURES = 7, 4
 

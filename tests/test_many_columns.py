@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LinearRegression
 from gdregress.history import StopReason
-from gdregress.solvers import exact, lsmr, row_space
+from gdregress.solvers.least_squares import exact, lsmr, row_space
 
 SHAPES = {"tall": (90, 30), "wide": (25, 60)}
 # (shape, the way that is to be taken)

@@ -10,10 +10,10 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from gdregress import LinearRegression, LogisticRegression
-from gdregress.blocks import RowBlocks
-from gdregress.losses import LogLoss, SoftmaxLoss, SquaredLoss
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
+from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
 
 each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 

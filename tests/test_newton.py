@@ -7,13 +7,13 @@ from plain import KINDS, Plain
 from scipy import sparse
 from scipy.special import expit, softmax
 
-from gdregress.blocks import RowBlocks
 from gdregress.history import History, StopReason
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
-from gdregress.solvers.krylov import KrylovMetric
-from gdregress.solvers.metrics import FullMetric, SampledMetric, choose_metric
-from gdregress.solvers.newton import newton
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.metrics import FullMetric, SampledMetric, choose_metric
+from gdregress.solvers.newton.newton import newton
 
 METRICS = {"full": FullMetric, "Krylov": KrylovMetric, "sampled": SampledMetric}
 each_metric = pytest.mark.parametrize("metric", METRICS)

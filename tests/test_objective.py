@@ -6,12 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS, Plain
 from scipy import sparse
 
-from gdregress import objective as rooms
-from gdregress.blocks import RowBlocks
-from gdregress.frame import Frame
-from gdregress.moments import CentredFactor, CentredMoments, QuadraticObjective
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
+from gdregress.problem import objective as rooms
+from gdregress.problem.moments import CentredFactor, CentredMoments, QuadraticObjective
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.frame import Frame
 
 N_ROWS, N_FEATURES = 60, 4
 FRAME = Frame(np.array([0.5, 0.0, -2.0, 1.0]), np.array([2.0, 0.5, 1.0, 4.0]))
@@ -218,7 +218,7 @@ def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sp
     problem.X[: len(problem.X) // 2 * 2 : 2, 1] = 0.0
     objective = problem.objective(is_sparse=is_sparse)
     rows_for_every_second = len(problem.X) // (2 * objective.shape[0])
-    monkeypatch.setattr("gdregress.objective._ROWS_PER_COLUMN", rows_for_every_second)
+    monkeypatch.setattr("gdregress.problem.objective._ROWS_PER_COLUMN", rows_for_every_second)
     applied = objective.hessian_at(problem.theta)
     diagonal = applied.diagonal()[:, 0]
     for k, block in enumerate(applied.output_blocks()):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize_scalar
 
-from gdregress.frame import Frame
-from gdregress.penalty import ElasticNet
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.frame import Frame
 
 MIXES = [(0.0, 0.0), (0.7, 0.0), (0.7, 0.4), (0.7, 1.0)]
 each_mix = pytest.mark.parametrize(("alpha", "l1_ratio"), MIXES)

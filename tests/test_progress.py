@@ -22,7 +22,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from test_callback import Patient, Recorder
 
-from gdregress import LinearRegression, LogisticRegression, progress
+from gdregress import LinearRegression, LogisticRegression
+from gdregress import _progress as progress
 from gdregress.callback import ProgressBar, TimeLimit
 
 rich_console = pytest.importorskip("rich.console")

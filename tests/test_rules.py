@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Adagrad, Adam, GradientDescent, Momentum, Nesterov, RMSProp
-from gdregress.solvers.updates import RULES as BY_NAME
+from gdregress.solvers.descent.rules import RULES as BY_NAME
 
 
 def gd(theta, gradient, rate):

@@ -13,15 +13,15 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LogisticRegression
-from gdregress.blocks import RowBlocks
 from gdregress.history import History, StopReason
-from gdregress.losses import LogLoss, SoftmaxLoss
-from gdregress.objective import BlockObjective
-from gdregress.penalty import ElasticNet
-from gdregress.solvers.krylov import KrylovMetric
-from gdregress.solvers.metrics import FullMetric, SampledMetric
-from gdregress.solvers.newton import newton
-from gdregress.solvers.separation import separation, separation_near
+from gdregress.problem.losses import LogLoss, SoftmaxLoss
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.metrics import FullMetric, SampledMetric
+from gdregress.solvers.newton.newton import newton
+from gdregress.solvers.newton.separation import separation, separation_near
 
 RULES = ["gd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
 CHOOSE = {
@@ -341,7 +341,7 @@ def test_penalised_fits_never_ask(solver, monkeypatch):
         raise AssertionError("asked")
 
     monkeypatch.setattr("gdregress.logistic.separation_near", ask)
-    monkeypatch.setattr("gdregress.solvers.newton.separation_near", ask)
+    monkeypatch.setattr("gdregress.solvers.newton.newton.separation_near", ask)
     X, y = overlapping(200)
     X = np.column_stack([X, y])
     model = Design(X, y).fit(solver=solver, alpha=0.01, max_iter=10_000)

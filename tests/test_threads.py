@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from gdregress import threads
-from gdregress.threads import fold, single_threaded_blas
+from gdregress.rows import threads
+from gdregress.rows.threads import fold, single_threaded_blas
 
 each_number_of_workers = pytest.mark.parametrize("workers", [1, 2, 3])
 

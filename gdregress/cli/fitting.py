@@ -26,7 +26,7 @@ from sklearn.pipeline import Pipeline
 
 from .. import LinearRegression, LogisticRegression
 from ..history import StopReason
-from ..losses import SoftmaxLoss, SquaredLoss
+from ..problem.losses import SoftmaxLoss, SquaredLoss
 from .errors import InputError, Interrupted
 
 __all__ = ["Fit", "Rate", "Search", "Study"]

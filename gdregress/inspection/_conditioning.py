@@ -9,14 +9,14 @@ import numpy as np
 from scipy import linalg
 from sklearn.utils import check_array
 
-from ..blocks import RowBlocks
-from ..checks import check_sample_weight, normalised_weights
+from .._checks import check_sample_weight, normalised_weights
 from ..linear import LinearRegression
-from ..losses import SquaredLoss
-from ..moments import CentredFactor
-from ..objective import BlockObjective, overflow
-from ..penalty import ElasticNet
-from ..threads import single_threaded_blas
+from ..problem.losses import SquaredLoss
+from ..problem.moments import CentredFactor
+from ..problem.objective import BlockObjective, overflow
+from ..problem.penalty import ElasticNet
+from ..rows.blocks import RowBlocks
+from ..rows.threads import single_threaded_blas
 from ._text import TextTable, number
 
 __all__ = ["Conditioning", "Dependence", "conditioning"]

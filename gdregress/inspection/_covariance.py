@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..kernels import Block, linear_predictor
+from ..rows.kernels import Block, linear_predictor
 from ._optimum import Optimum
 
 __all__ = ["COV_TYPES", "covariance"]

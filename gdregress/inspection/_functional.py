@@ -10,8 +10,8 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array
 
 from .._base import BaseRegression
-from ..objective import BlockObjective
-from ..threads import single_threaded_blas
+from ..problem.objective import BlockObjective
+from ..rows.threads import single_threaded_blas
 from ._problem import Problem, problem_of, unfitted_problem_of
 
 __all__ = ["Objective", "objective"]

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..basis import Basis
-from ..objective import BlockObjective
-from ..penalty import ElasticNet
+from ..problem.basis import Basis
+from ..problem.objective import BlockObjective
+from ..problem.penalty import ElasticNet
 from ..solvers.gap import OptimalityGap, gain
 from ._minimum import MAX_PARAMETERS, active_newton, newton_to_the_end
 from ._optimum import Residuals, in_basis, sure_frame

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..solvers.metrics import FullMetric, backtrack
+from ..solvers.newton.metrics import FullMetric, backtrack
 
 __all__ = ["MAX_PARAMETERS", "active_newton", "newton_to_the_end"]
 

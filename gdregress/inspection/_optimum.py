@@ -1,6 +1,6 @@
 """An unpenalised fit at its optimum, found to the end in an orthonormal basis of the columns.
 
-In a :class:`~gdregress.basis.Basis` the second moments of X are the unit matrix: no
+In a :class:`~gdregress.problem.basis.Basis` the second moments of X are the unit matrix: no
 information matrix ``A = sum_i s_i c_i [u_i 1] [u_i 1]^T``, c being the curvature of the loss, is as
 ill-conditioned as X. A fit without an optimum, or that is not there, is refused with the reason.
 """
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..basis import Basis
-from ..blocks import RowBlocks
 from ..history import StopReason
-from ..kernels import Block, linear_predictor
-from ..objective import BlockObjective
-from ..penalty import ElasticNet
-from ..solvers.separation import AT_REST, Separation, separation_near
+from ..problem.basis import Basis
+from ..problem.objective import BlockObjective
+from ..problem.penalty import ElasticNet
+from ..rows.blocks import RowBlocks
+from ..rows.kernels import Block, linear_predictor
+from ..solvers.newton.separation import AT_REST, Separation, separation_near
 from ._problem import Problem, Refusal
 
 __all__ = ["Optimum", "Residuals", "in_basis", "optimum_of", "sure_frame"]

@@ -10,7 +10,7 @@ from scipy import linalg, special
 from sklearn.base import is_classifier
 from sklearn.utils.validation import validate_data
 
-from ..blocks import RowBlocks
+from ..rows.blocks import RowBlocks
 from ._optimum import Optimum, optimum_of
 from ._problem import problem_of, rows_for
 from ._text import TextTable, number

@@ -18,10 +18,10 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseRegression
-from ..checks import check_sample_weight
-from ..objective import BlockObjective
-from ..parameters import check_plan
-from ..threads import single_threaded_blas
+from .._checks import check_sample_weight
+from .._parameters import check_plan
+from ..problem.objective import BlockObjective
+from ..rows.threads import single_threaded_blas
 
 __all__ = ["Problem", "Refusal", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
 

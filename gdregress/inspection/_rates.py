@@ -10,10 +10,10 @@ import numpy as np
 from scipy import linalg
 
 from .._base import BaseRegression
-from ..frame import Frame
-from ..losses import SquaredLoss
-from ..moments import CentredFactor
-from ..objective import BlockObjective
+from ..problem.losses import SquaredLoss
+from ..problem.moments import CentredFactor
+from ..problem.objective import BlockObjective
+from ..rows.frame import Frame
 from ..solvers.gap import DEFAULT_SHARE, gain
 from ._minimum import MAX_PARAMETERS, newton_to_the_end
 from ._problem import problem_of, unfitted_problem_of

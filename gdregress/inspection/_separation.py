@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..logistic import LogisticRegression
-from ..solvers.separation import separation as separation_of
+from ..solvers.newton.separation import separation as separation_of
 from ._problem import Problem, unfitted_problem_of
 from ._text import TextTable, number
 

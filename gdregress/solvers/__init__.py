@@ -1,7 +1,7 @@
 """Solvers: exact least squares, Newton's method, and the one loop of descent with its rules."""
 
-from .schedules import Constant, Cosine, Exponential, InverseScaling, Step
-from .updates import Adagrad, Adam, GradientDescent, Momentum, Nesterov, RMSProp
+from .descent.rules import Adagrad, Adam, GradientDescent, Momentum, Nesterov, RMSProp
+from .descent.schedules import Constant, Cosine, Exponential, InverseScaling, Step
 
 __all__ = [
     "Adagrad",

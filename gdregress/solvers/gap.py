@@ -71,9 +71,9 @@ from scipy import linalg
 from scipy.linalg import lapack
 from scipy.linalg.blas import dnrm2
 
-from ..moments import centred_gram
-from .hessian import SingularDirections, factor_hessian
-from .krylov import KrylovMetric
+from ..problem.moments import centred_gram
+from .newton.hessian import SingularDirections, factor_hessian
+from .newton.krylov import KrylovMetric
 
 __all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain", "is_factorable"]
 

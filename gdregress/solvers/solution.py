@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..objective import overflow
+from ..problem.objective import overflow
 
 __all__ = ["ExactSolution", "extreme_units", "noticeable"]
 

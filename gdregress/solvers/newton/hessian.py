@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from ..basis import Basis
-from .cholesky import ScaledCholesky
+from ...problem.basis import Basis
+from ..cholesky import ScaledCholesky
 
 __all__ = ["NEGLIGIBLE", "FactoredHessian", "SingularDirections", "factor_hessian"]
 
@@ -70,7 +70,7 @@ class SingularDirections:
     """Directions of theta along which X is rank-deficient, and with it every Hessian.
 
     Rank belongs to X, never to a Hessian, which saturates where the classes separate: it is
-    decided, once and only if asked, by :class:`~gdregress.basis.Basis`.
+    decided, once and only if asked, by :class:`~gdregress.problem.basis.Basis`.
     """
 
     def __init__(self, framed):

@@ -22,7 +22,7 @@ import math
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from .._typing import State, Theta
+from ..._typing import State, Theta
 
 __all__ = [
     "RULES",

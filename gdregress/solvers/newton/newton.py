@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 
-from ..basis import worthwhile_basis
-from ..history import StopReason
+from ...history import StopReason
+from ...problem.basis import worthwhile_basis
 from .metrics import backtrack, choose_metric, full_metric
 from .separation import AT_REST, Separation, separation_near
 
@@ -50,7 +50,7 @@ def newton(
         The decrement is to fall to ``1e-5 tol`` times the loss at the start, or at zero if that is
         less: a step squares it, so this is cheap.
     validation, watch : objects, optional
-        As in :func:`~gdregress.solvers.descent.descend`.
+        As in :func:`~gdregress.solvers.descent.loop.descend`.
     choose : callable, default=choose_metric
         The metric to begin with, of an objective in its frame.
 

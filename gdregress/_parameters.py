@@ -11,10 +11,10 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_random_state
 
-from .solvers.descent import DescentSettings
-from .solvers.schedules import SCHEDULES, Schedule
-from .solvers.updates import RULES, UpdateRule
-from .synonyms import hint_for_rate, hint_for_solver
+from ._synonyms import hint_for_rate, hint_for_solver
+from .solvers.descent.loop import DescentSettings
+from .solvers.descent.rules import RULES, UpdateRule
+from .solvers.descent.schedules import SCHEDULES, Schedule
 
 __all__ = [
     "Plan",

@@ -37,8 +37,8 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.optimize import linprog
 
-from ..basis import Basis, worthwhile_basis
-from ..kernels import Moments, Predictors, PulledBack
+from ...problem.basis import Basis, worthwhile_basis
+from ...rows.kernels import Moments, Predictors, PulledBack
 from .metrics import FullMetric, SampledMetric, backtrack
 
 __all__ = ["AT_REST", "Separation", "separation", "separation_near"]

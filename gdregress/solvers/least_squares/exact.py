@@ -9,11 +9,11 @@ In a frame of shifted, scaled and centred columns X~, with S the sum of the weig
 import numpy as np
 from scipy import linalg
 
-from ..moments import CentredFactor, CentredMoments
-from .cholesky import ScaledCholesky
+from ...problem.moments import CentredFactor, CentredMoments
+from ..cholesky import ScaledCholesky
+from ..solution import ExactSolution, extreme_units, noticeable
 from .lsmr import solve_by_lsmr
 from .row_space import row_space_work, solve_in_row_space
-from .solution import ExactSolution, extreme_units, noticeable
 from .triangle import is_negligible, rank_threshold, triangle_solve
 
 __all__ = ["rank_and_condition", "solve_least_squares"]

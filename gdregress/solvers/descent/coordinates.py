@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from ..frame import Frame
-from ..moments import centred_gram
-from ..objective import largest_eigenvalue
-from .gap import is_factorable
+from ...problem.moments import centred_gram
+from ...problem.objective import largest_eigenvalue
+from ...rows.frame import Frame
+from ..gap import is_factorable
 
 __all__ = ["Coordinates"]
 

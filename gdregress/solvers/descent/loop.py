@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..history import StopReason
+from ...history import StopReason
 from .coordinates import Coordinates
 from .schedules import checked_factor
 from .stopping import EarlyStopping, Seen, criteria

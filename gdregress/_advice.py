@@ -9,7 +9,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.exceptions import ConvergenceWarning
 
 from .history import StopReason
-from .solvers.schedules import Constant
+from .solvers.descent.schedules import Constant
 
 __all__ = [
     "advise_after_descent",

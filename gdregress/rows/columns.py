@@ -29,7 +29,7 @@ class Columns(NamedTuple):
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     def frame(self, *, allow_shift):
-        """The frame of columns like these; see :meth:`~gdregress.frame.Frame.from_columns`."""
+        """The frame of columns like these; see :meth:`~gdregress.rows.frame.Frame.from_columns`."""
         return Frame.from_columns(self.mean, self.spread, self.largest, allow_shift=allow_shift)
 
 

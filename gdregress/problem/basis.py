@@ -30,7 +30,7 @@ _ILL_CONDITIONED, _MAX_COLUMNS = 1e5, 2500
 
 
 class Basis:
-    """Columns ``u = (x~ - mean) T``; has the face of a :class:`~gdregress.frame.Frame`.
+    """Columns ``u = (x~ - mean) T``; has the face of a :class:`~gdregress.rows.frame.Frame`.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ the solution of minimum norm where the rows are independent (Golub & Van Loan, M
 import numpy as np
 from scipy import linalg
 
-from .cholesky import ScaledCholesky
+from ..cholesky import ScaledCholesky
 from .lsmr import CentredDesign
 
 __all__ = ["row_space_work", "solve_in_row_space"]

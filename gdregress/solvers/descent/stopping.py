@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..history import StopReason
+from ...history import StopReason
 from .schedules import Constant
 
 __all__ = ["Divergence", "EarlyStopping", "Seen", "criteria"]

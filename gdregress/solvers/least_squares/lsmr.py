@@ -11,7 +11,7 @@ LSMR minimises ``|A diag(1/u) v - y|`` over v = u w: the columns, penalty includ
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from .solution import ExactSolution, noticeable
+from ..solution import ExactSolution, noticeable
 from .triangle import is_negligible
 
 __all__ = ["CentredDesign", "solve_by_lsmr"]

@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 
-from .cholesky import ScaledCholesky
+from ..cholesky import ScaledCholesky
 from .hessian import NEGLIGIBLE
 
 __all__ = ["KrylovMetric"]

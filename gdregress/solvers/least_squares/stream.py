@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from .blocks import RowBlocks
-from .frame import Frame
-from .kernels import Block, RFactor
-from .linalg import append_rows
-from .moments import CentredFactor, QuadraticObjective
-from .solvers.exact import solve_least_squares
-from .solvers.solution import ExactSolution, extreme_units, noticeable
-from .solvers.triangle import triangle_solve
+from ..._linalg import append_rows
+from ...problem.moments import CentredFactor, QuadraticObjective
+from ...rows.blocks import RowBlocks
+from ...rows.frame import Frame
+from ...rows.kernels import Block, RFactor
+from ..solution import ExactSolution, extreme_units, noticeable
+from .exact import solve_least_squares
+from .triangle import triangle_solve
 
 __all__ = ["LeastSquaresStream"]
 

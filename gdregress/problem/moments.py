@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
-from .frame import Frame
-from .kernels import Moments, RFactor
+from ..rows.frame import Frame
+from ..rows.kernels import Moments, RFactor
 from .losses import SquaredLoss
 from .objective import SAMPLE_ROWS, BlockObjective, check_squares, largest_eigenvalue, overflow
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .history import History
-from .solvers.coordinates import natural_rate
-from .solvers.descent import DescentState
-from .solvers.updates import UpdateRule
+from .solvers.descent.coordinates import natural_rate
+from .solvers.descent.loop import DescentState
+from .solvers.descent.rules import UpdateRule
 
 __all__ = ["Descent", "automatic_rate"]
 

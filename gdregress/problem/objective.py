@@ -37,9 +37,9 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from .columns import ColumnStatistics
-from .frame import Frame
-from .kernels import (
+from ..rows.columns import ColumnStatistics
+from ..rows.frame import Frame
+from ..rows.kernels import (
     BatchGradient,
     BatchValue,
     ColumnMoments,
@@ -246,22 +246,22 @@ class BlockObjective:
         return self.blocks.with_y(rows).reduce(PulledBack(self.frame))
 
     def margins(self, theta):
-        """Smallest and largest margin of the rows; see :class:`~gdregress.kernels.Margin`."""
+        """Smallest and largest margin of the rows; see :class:`~gdregress.rows.kernels.Margin`."""
         low, high = self.blocks.reduce(Margin(self.frame), theta)
         return float(low), float(high)
 
     def largest_move(self, direction):
-        """The most that a step moves a row; see :class:`~gdregress.kernels.LargestMove`."""
+        """The most that a step moves a row; see :class:`~gdregress.rows.kernels.LargestMove`."""
         return float(self.blocks.reduce(LargestMove(self.frame), direction).max())
 
     def conjugate_value(self, theta, t):
-        """The mean of :class:`~gdregress.kernels.ConjugateValue`."""
+        """The mean of :class:`~gdregress.rows.kernels.ConjugateValue`."""
         kernel = ConjugateValue(self.loss, self.frame)
         return float(self.blocks.reduce(kernel, theta, t)[0]) / self.total_weight
 
     def largest_leverage(self, inverse_root):
         """The most that a unit step in a metric moves a row; see
-        :class:`~gdregress.kernels.LargestLeverage`."""
+        :class:`~gdregress.rows.kernels.LargestLeverage`."""
         kernel = LargestLeverage(self.frame, inverse_root, self.shape[1])
         return float(self.blocks.reduce(kernel).max())
 
@@ -376,7 +376,7 @@ class BlockObjective:
     def sampled(self, n_rows):
         """The objective on a sample of about `n_rows` rows, and a share c of all that it is.
 
-        See :meth:`~gdregress.blocks.RowBlocks.sample_rows`. Weights are divided by the
+        See :meth:`~gdregress.rows.blocks.RowBlocks.sample_rows`. Weights are divided by the
         probabilities of the rows, which makes the sample an unbiased likeness; the Hessian of all
         rows is at least c times that of the sample.
         """
@@ -428,7 +428,7 @@ class BlockObjective:
         return frame if frame.is_identity else self.exact_frame()
 
     def column_statistics(self):
-        """The :class:`~gdregress.columns.Columns` of all rows."""
+        """The :class:`~gdregress.rows.columns.Columns` of all rows."""
         return _finite(self.blocks.reduce(ColumnStatistics()))
 
 

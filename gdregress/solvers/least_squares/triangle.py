@@ -4,7 +4,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from ..linalg import append_rows
+from ..._linalg import append_rows
 
 __all__ = ["is_negligible", "rank_threshold", "triangle_solve"]
 

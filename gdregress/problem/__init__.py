@@ -1,0 +1,1 @@
+"""What is minimised: losses, penalties, and the objectives that are made of them and of rows."""

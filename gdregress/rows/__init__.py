@@ -1,0 +1,1 @@
+"""What is read: rows in blocks, their coordinates, what one block contributes, and threads."""

@@ -1,0 +1,1 @@
+"""Descent: one loop, its rules, schedules and stopping criteria."""

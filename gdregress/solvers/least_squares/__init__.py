@@ -1,0 +1,1 @@
+"""Least squares, exactly: normal equations, triangles, LSMR, and streams of rows."""
