@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.preprocessing import StandardScaler
@@ -276,6 +277,7 @@ def descent_case(name):
 
 
 DESCENT_CASES = ["squares", "three targets", "sigmoid", "softmax"]
+each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 
 
 def to_theta(coef, intercept):

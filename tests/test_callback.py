@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import descent_case
-from sklearn.base import BaseEstimator, clone
+from recording import Patient, Recorder
+from sklearn.base import clone
 from sklearn.callback import (
-    CallbackSupportMixin,
     ProgressBar,
     ScoringMonitor,
-    with_callbacks,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
@@ -22,36 +21,6 @@ from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.callback import TimeLimit
-
-
-class Recorder:
-    """Writes down every task and what it was given; asks to stop after some iterations."""
-
-    def __init__(self, stop_after=None, error=None):
-        self.stop_after, self.error = stop_after, error
-        self.tasks, self.estimators, self.given = [], [], []
-        self.set_up = self.torn_down = 0
-
-    def setup(self, estimator, context):
-        self.set_up += 1
-
-    def teardown(self, estimator, context):
-        self.torn_down += 1
-
-    def on_fit_task_begin(self, estimator, context, *, X, y, metadata, fitted_estimator):
-        self.tasks.append(("begin", context.task_name, context.task_id))
-        self.estimators.append(fitted_estimator)
-
-    def on_fit_task_end(self, estimator, context, *, X, y, metadata, fitted_estimator):
-        self.tasks.append(("end", context.task_name, context.task_id))
-        self.estimators.append(fitted_estimator)
-        self.given.append((X, y, metadata))
-        if context.task_name == "iteration" and context.task_id + 1 == self.stop_after:
-            if self.error is not None:
-                raise self.error
-            return True
-        return False
-
 
 MODELS = [
     LinearRegression(),
@@ -273,23 +242,6 @@ def test_the_time_limit_of_a_search_is_that_of_all_its_fits(n_jobs):
     search.set_callbacks(TimeLimit(0.5)).fit(case.X, case.y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_[-1].stop_reason_ == "A callback asked to stop."
-
-
-class Patient(CallbackSupportMixin, BaseEstimator):
-    """An estimator of somebody else, that supports callbacks and honours their requests."""
-
-    @with_callbacks
-    def fit(self, X=None, y=None):
-        root = self._init_callback_context(max_subtasks=None)
-        root.call_on_fit_task_begin(estimator=self)
-        self.n_iter_, asked = 0, False
-        while not asked:
-            task = root.subcontext(task_name="turn")
-            task.call_on_fit_task_begin(estimator=self)
-            self.n_iter_ += 1
-            asked = task.call_on_fit_task_end(estimator=self)
-        root.call_on_fit_task_end(estimator=self)
-        return self
 
 
 def test_the_time_limit_serves_other_estimators():

@@ -5,11 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from comparing import assert_relative
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import (
-    DESCENT_CASES,
     classification,
     descent_case,
+    each_case,
     least_squares,
     to_attributes,
     to_theta,
@@ -18,7 +19,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LinearRegression, LogisticRegression
 
-each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 COLUMNS = [
     "iteration",
     "step",
@@ -29,11 +29,6 @@ COLUMNS = [
     "seconds",
     "validation_loss",
 ]
-
-
-def assert_relative(actual, expected, tolerance=1e-10):
-    """Equal to a fraction of the largest value."""
-    assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.nanmax(np.abs(expected)))
 
 
 def assert_follows(model, textbook, path):

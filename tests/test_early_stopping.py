@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from problems import DESCENT_CASES, descent_case, to_theta
+from problems import descent_case, each_case, to_theta
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
@@ -12,8 +12,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
-
-each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 
 
 def split(case, seed=0):
@@ -102,7 +100,7 @@ def test_it_stops_by_its_patience_and_keeps_the_best_iterate(solver, batch_size,
     assert_allclose(model.loss_, model.loss_curve_[best], rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", DESCENT_CASES)
+@each_case
 @pytest.mark.parametrize("fraction", [0.1, 0.4])
 def test_rows_are_held_out_in_the_proportions_of_the_classes(name, fraction):
     """The loss at the start is that of no coefficients, on the rows that were held out."""

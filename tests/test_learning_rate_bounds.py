@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import DESCENT_CASES, descent_case
+from problems import descent_case, each_case
 from scipy import sparse
 from sklearn.datasets import load_diabetes
 from sklearn.pipeline import make_pipeline
@@ -106,7 +106,7 @@ def test_standardising_is_what_the_scaler_does():
         assert vars(inside.as_given) == pytest.approx(vars(outside.standardized), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", DESCENT_CASES)
+@each_case
 def test_the_automatic_rate_is_the_safe_one(name):
     case = descent_case(name)
     fit = case.estimator(solver="gd", max_iter=1, tol=0).fit(case.X, case.y)

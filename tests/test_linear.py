@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn.linear_model
 import statsmodels.api as sm
+from comparing import centred
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -20,18 +21,6 @@ from gdregress import LinearRegression
 each_solver = pytest.mark.parametrize("solver", LINEAR_SOLVERS)
 each_exact_solver = pytest.mark.parametrize("solver", EXACT_LINEAR)
 each_intercept = pytest.mark.parametrize("fit_intercept", [True, False])
-
-
-def centred(X, y, sample_weight=None, fit_intercept=True):
-    """X and y without their weighted means, rows times sqrt(weight); and the means."""
-    if not fit_intercept:
-        X_mean, y_mean = np.zeros(X.shape[1]), np.zeros(y.shape[1:])
-    else:
-        X_mean = np.average(X, axis=0, weights=sample_weight)
-        y_mean = np.average(y, axis=0, weights=sample_weight)
-    root = np.ones(len(X)) if sample_weight is None else np.sqrt(sample_weight)
-    rows = root if y.ndim == 1 else root[:, None]
-    return (X - X_mean) * root[:, None], (y - y_mean) * rows, X_mean, y_mean
 
 
 def assert_minimum_norm(fitted, X, y, sample_weight=None, fit_intercept=True):

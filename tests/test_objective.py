@@ -23,7 +23,7 @@ each_alpha = pytest.mark.parametrize("alpha", [0.0, 0.3])
 each_frame = pytest.mark.parametrize("frame", [None, FRAME], ids=["original", "framed"])
 
 
-class Problem:
+class Case:
     """A block objective and the textbook's, on the same rows."""
 
     def __init__(self, name, *, weighted=True, fit_intercept=True, alpha=0.3, l1_ratio=0.0, seed=0):
@@ -91,7 +91,7 @@ def slope(value, theta, step=1e-5):
 @each_intercept
 @each_alpha
 def test_value_and_gradient_are_the_textbooks(name, weighted, fit_intercept, alpha):
-    problem = Problem(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
+    problem = Case(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
     for objective in (problem.objective(), problem.objective(is_sparse=True)):
         value, gradient = objective.value_and_gradient(problem.direction)
         for m in range(3):
@@ -113,7 +113,7 @@ def test_value_and_gradient_are_the_textbooks(name, weighted, fit_intercept, alp
 @each_intercept
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.4])
 def test_gradient_is_the_slope_of_the_smooth_value(name, frame, fit_intercept, l1_ratio):
-    problem = Problem(name, fit_intercept=fit_intercept, l1_ratio=l1_ratio)
+    problem = Case(name, fit_intercept=fit_intercept, l1_ratio=l1_ratio)
     objective = problem.objective(frame)
     expected = slope(lambda theta: objective.smooth_value(theta)[0], problem.theta)
     if not fit_intercept:
@@ -123,7 +123,7 @@ def test_gradient_is_the_slope_of_the_smooth_value(name, frame, fit_intercept, l
 
 @each_kind
 def test_in_a_frame_it_is_the_same_function(name):
-    problem = Problem(name, l1_ratio=0.4)
+    problem = Case(name, l1_ratio=0.4)
     plain, framed = problem.objective(), problem.objective(FRAME)
     inside = FRAME.enter(problem.theta)
     value, gradient = plain.value_and_gradient(problem.theta)
@@ -137,7 +137,7 @@ def test_in_a_frame_it_is_the_same_function(name):
 @each_weighting
 def test_batch_gradients_average_to_the_full_gradient(name, weighted):
     """Over the batches of one epoch, each weighted by its size."""
-    problem = Problem(name, weighted=weighted)
+    problem = Case(name, weighted=weighted)
     objective = problem.objective()
     total = np.zeros_like(problem.theta)
     for batch in objective.blocks.batches(np.random.default_rng(0), 7):
@@ -147,7 +147,7 @@ def test_batch_gradients_average_to_the_full_gradient(name, weighted):
 
 @each_kind
 def test_an_intercept_that_is_not_fitted_is_inert(name):
-    problem = Problem(name, fit_intercept=False)
+    problem = Case(name, fit_intercept=False)
     objective = problem.objective()
     assert_array_equal(objective.value_and_gradient(problem.direction)[1][-1], 0.0)
     assert_array_equal(objective.hessian_product(problem.theta, problem.direction)[-1], 0.0)
@@ -163,7 +163,7 @@ def test_an_intercept_that_is_not_fitted_is_inert(name):
 @each_kind
 @pytest.mark.parametrize("factor", [1e-250, 1e-3, 1e250])
 def test_a_common_factor_of_the_weights_cancels(name, factor):
-    problem = Problem(name)
+    problem = Case(name)
     value, gradient = problem.objective().value_and_gradient(problem.theta)
     problem.weight = problem.weight * factor
     other_value, other_gradient = problem.objective().value_and_gradient(problem.theta)
@@ -173,7 +173,7 @@ def test_a_common_factor_of_the_weights_cancels(name, factor):
 
 @each_weighting
 def test_total_weight(weighted):
-    problem = Problem("sigmoid", weighted=weighted)
+    problem = Case("sigmoid", weighted=weighted)
     total = problem.weight.sum() if weighted else N_ROWS
     assert problem.objective().total_weight == pytest.approx(total, rel=1e-14)
 
@@ -186,7 +186,7 @@ def test_total_weight(weighted):
 @each_intercept
 @each_alpha
 def test_hessian_is_the_textbooks_and_its_products_agree(name, weighted, fit_intercept, alpha):
-    problem = Problem(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
+    problem = Case(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
     if not fit_intercept:
         problem.theta[-1] = problem.direction[-1] = 0.0
     expected, q = problem.plain.hessian(problem.theta[:, 0]), problem.theta.size
@@ -214,7 +214,7 @@ def test_hessian_is_the_textbooks_and_its_products_agree(name, weighted, fit_int
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sparse, monkeypatch):
     """A column that the rows taken miss is not one of zeros."""
-    problem = Problem("softmax", weighted=True, alpha=0.1)
+    problem = Case("softmax", weighted=True, alpha=0.1)
     problem.X[: len(problem.X) // 2 * 2 : 2, 1] = 0.0
     objective = problem.objective(is_sparse=is_sparse)
     rows_for_every_second = len(problem.X) // (2 * objective.shape[0])
@@ -230,7 +230,7 @@ def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sp
 @each_kind
 @each_frame
 def test_hessian_is_the_slope_of_the_gradient(name, frame):
-    problem = Problem(name)
+    problem = Case(name)
     objective = problem.objective(frame)
     step = 1e-5 * problem.direction[:, :1]
     up = objective.value_and_gradient(problem.theta + step)[1]
@@ -269,7 +269,7 @@ def bound_matrix(problem, X):
 @pytest.mark.parametrize("max_gram_columns", [0, 2048], ids=["products", "gram"])
 def test_hessian_bound(name, weighted, fit_intercept, alpha, max_gram_columns, monkeypatch):
     monkeypatch.setattr(rooms, "_MAX_GRAM_COLUMNS", max_gram_columns)
-    problem = Problem(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
+    problem = Case(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
     bound = bound_matrix(problem, problem.X)
     objective = problem.objective()
     diagonal = objective.hessian_bound_diagonal()
@@ -288,7 +288,7 @@ def test_hessian_bound(name, weighted, fit_intercept, alpha, max_gram_columns, m
 @each_intercept
 def test_hessian_products_are_symmetric(name, fit_intercept):
     """In any directions: an eigenvalue solver starts from a random one, intercept included."""
-    problem = Problem(name, fit_intercept=fit_intercept)
+    problem = Case(name, fit_intercept=fit_intercept)
     objective = problem.objective()
     u, v = np.random.default_rng(0).standard_normal((2, *problem.theta.shape))
     left, right = (
@@ -301,7 +301,7 @@ def test_hessian_products_are_symmetric(name, fit_intercept):
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("frame", [FRAME, Frame(np.zeros(4), FRAME.scale)], ids=["both", "scaled"])
 def test_hessian_bound_in_a_frame_is_that_of_its_columns(name, norm_first, frame):
-    problem = Problem(name, alpha=0.0)
+    problem = Case(name, alpha=0.0)
     bound = bound_matrix(problem, (problem.X - frame.shift) / frame.scale)
     objective = problem.objective(frame)
     if norm_first:
@@ -315,7 +315,7 @@ def test_hessian_bound_in_a_frame_is_that_of_its_columns(name, norm_first, frame
 def test_expected_smoothness_goes_from_the_worst_row_to_the_full_batch(
     name, weighted, fit_intercept
 ):
-    problem = Problem(name, weighted=weighted, fit_intercept=fit_intercept)
+    problem = Case(name, weighted=weighted, fit_intercept=fit_intercept)
     objective, c = problem.objective(), problem.kind.loss.curvature_bound
     s = np.ones(N_ROWS) if problem.weight is None else problem.weight
     squares = np.sum(problem.plain.A**2, axis=1)
@@ -343,7 +343,7 @@ def test_expected_smoothness_of_one_row_is_that_row():
 def test_the_quadratic_has_the_face_and_the_numbers_of_the_blocks(
     weighted, fit_intercept, alpha, how
 ):
-    problem = Problem("squares", weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
+    problem = Case("squares", weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
     blocks, quadratic = problem.objective(), problem.quadratic(how)
     theta = problem.direction
     if not fit_intercept:
@@ -363,7 +363,7 @@ def test_the_quadratic_has_the_face_and_the_numbers_of_the_blocks(
 
 
 def test_the_quadratics_gradient_is_the_slope_of_its_value():
-    problem = Problem("squares", l1_ratio=0.4)
+    problem = Case("squares", l1_ratio=0.4)
     quadratic = problem.quadratic()
     expected = slope(lambda theta: quadratic.smooth_value(theta)[0], problem.theta)
     assert_allclose(quadratic.value_and_gradient(problem.theta)[1], expected, atol=1e-8)
@@ -374,7 +374,7 @@ def test_the_quadratics_gradient_is_the_slope_of_its_value():
 @pytest.mark.parametrize("how", ["moments", "factor"])
 @pytest.mark.parametrize("noise", [0.0, 1e-9, 1e-6])
 def test_near_an_exact_fit_the_quadratic_is_not_negative(how, noise):
-    problem = Problem("squares", alpha=0.0)
+    problem = Case("squares", alpha=0.0)
     rng = np.random.default_rng(5)
     coef = rng.standard_normal((N_FEATURES, 2))
     problem.y = problem.X @ coef + [3.0, -4.0] + noise * rng.standard_normal((N_ROWS, 2))
@@ -387,7 +387,7 @@ def test_near_an_exact_fit_the_quadratic_is_not_negative(how, noise):
 
 @pytest.mark.parametrize("how", ["moments", "factor"])
 def test_dependent_columns_leave_the_quadratic_right(how):
-    problem = Problem("squares", alpha=0.0)
+    problem = Case("squares", alpha=0.0)
     problem.X[:, 3] = problem.X[:, 0] - 2 * problem.X[:, 1]
     blocks, quadratic = problem.objective(), problem.quadratic(how)
     assert_allclose(quadratic.value(problem.direction), blocks.value(problem.direction), rtol=1e-10)
@@ -399,7 +399,7 @@ def test_dependent_columns_leave_the_quadratic_right(how):
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
 @pytest.mark.parametrize("unit", [2.0**-498, 1.0, 2.0**498])
 def test_moments_are_centred_whatever_the_offset_and_the_unit(weighted, offset, unit):
-    problem = Problem("squares", weighted=weighted, alpha=0.0)
+    problem = Case("squares", weighted=weighted, alpha=0.0)
     spread = np.round(problem.X[:, 0], 5)
     problem.X[:, 0] = (spread + offset) * unit
     if offset:  # what is left of the spread in such a column
@@ -417,7 +417,7 @@ def test_moments_are_centred_whatever_the_offset_and_the_unit(weighted, offset, 
 
 
 def test_the_start_is_the_value_and_gradient_at_zero():
-    problem = Problem("squares", alpha=0.0)
+    problem = Case("squares", alpha=0.0)
     problem.X[:, 0] += 1e6
     problem.y += 100.0
     plain = Plain(problem.kind, problem.X, problem.y, problem.weight)
@@ -449,7 +449,7 @@ def test_a_sample_is_an_unbiased_likeness():
 
 @pytest.mark.parametrize("unit", [1e-200, 1e-100, 1.0, 1e100, 1e150])
 def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
-    problem = Problem("sigmoid")
+    problem = Case("sigmoid")
     problem.X[:, 1] *= unit
     objective = problem.objective()
     for frame in (objective.sampled_frame(), objective.exact_frame()):
@@ -460,7 +460,7 @@ def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
 @pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_a_shift_needs_a_fitted_intercept(fit_intercept, is_sparse):
-    problem = Problem("sigmoid", fit_intercept=fit_intercept)
+    problem = Case("sigmoid", fit_intercept=fit_intercept)
     problem.X[:, 0] += 1e9
     objective = problem.objective(is_sparse=is_sparse)
     for frame in (objective.sampled_frame(), objective.exact_frame()):

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from problems import DESCENT_CASES, descent_case, to_theta
+from problems import descent_case, each_case, to_theta
 from sklearn.linear_model import ElasticNet, Lasso
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Adam, Nesterov
 
-each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 # Strengths that leave some coefficients and not all.
 ALPHA = {"squares": 8.0, "three targets": 0.05, "sigmoid": 0.15, "softmax": 0.05}
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from joblib import parallel_backend
 from problems import descent_case
+from recording import Patient, Recorder
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from test_callback import Patient, Recorder
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress import _progress as progress

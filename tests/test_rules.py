@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from comparing import assert_relative
 from numpy.testing import assert_allclose, assert_array_equal
-from problems import DESCENT_CASES, descent_case, to_attributes
+from problems import descent_case, each_case, to_attributes
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -117,7 +118,6 @@ RULES = {
     ),
 }
 each_rule = pytest.mark.parametrize("rule", RULES)
-each_case = pytest.mark.parametrize("name", DESCENT_CASES)
 ADAPTIVE = {"adagrad", "Adagrad(0.1)", "rmsprop", "RMSProp(0.5)", "adam", "Adam(0.5, 0.9)"}
 
 
@@ -149,10 +149,6 @@ def orders_of(random_state, n_rows, n_epochs):
     seed = np.random.RandomState(random_state).randint(2**31 - 1)
     generator = np.random.default_rng(seed)
     return [generator.permutation(n_rows) for _ in range(n_epochs)]
-
-
-def assert_relative(actual, expected, tolerance=1e-9):
-    assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
 @each_rule
@@ -221,14 +217,14 @@ def test_the_mean_of_the_iterates(rule, batch_size):
         solver=clone(solver).set_params(average=True), max_iter=3, **params
     )
     averaged.fit(case.X, case.y)
+    start = np.zeros((9, 1))
     if batch_size is None:
-        plain = LogisticRegression(solver=solver, max_iter=3, store_path=True, **params)
-        path = plain.fit(case.X, case.y).history_.coef_path[1:]
+        steps, n_steps = row.loop(start, case.textbook().gradient, 0.05, **row.params), 3
     else:
         batches = Batches(case, 0.0, orders_of(3, len(case.X), 3), 33)
         loop, loop_params = row.stochastic or (row.loop, row.params)
-        steps = loop(np.zeros((9, 1)), batches, 0.05, **loop_params)
-        path = [next(steps)[:-1].T for _ in batches.batches]
+        steps, n_steps = loop(start, batches, 0.05, **loop_params), len(batches.batches)
+    path = [next(steps)[:-1].T for _ in range(n_steps)]
     assert_relative(averaged.coef_, np.mean(path, axis=0))
     assert_allclose(averaged.loss_, averaged.loss_curve_[-1], rtol=1e-12)
 

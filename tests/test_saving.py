@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import descent_case
+from recording import Recorder
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
-from test_callback import Recorder
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Momentum

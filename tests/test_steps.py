@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import descent_case
+from recording import Recorder
 from scipy.special import expit, log_softmax
-from test_callback import Recorder
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.callback import Checkpoint, load_checkpoint

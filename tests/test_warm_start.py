@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from problems import descent_case
+from recording import Recorder
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from test_callback import Recorder
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.solvers import Momentum, Nesterov
