@@ -10,7 +10,7 @@ from scipy import sparse
 
 from gdregress.rows import blocks as rooms
 from gdregress.rows import kernels
-from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.blocks import PerRow, RowBlocks
 from gdregress.rows.columns import ColumnStatistics
 from gdregress.rows.frame import Frame
 
@@ -107,7 +107,7 @@ def reduced(kernel, X, y, sample_weight, *args):
             blocks.workers = 2
             again = blocks.reduce(kernel, *args)
             for one, two in zip(as_tuple(found), as_tuple(again), strict=True):
-                assert_array_equal(one, two)
+                assert_array_equal(np.asarray(one).ravel(), np.asarray(two).ravel())
         yield found
 
 
@@ -190,15 +190,20 @@ def test_hessian_its_products_and_its_diagonal(layout, weighted, frame_name, nam
     for rows in reduced(kernels.RowCurvature(*args), X, y, weight, theta):
         curvature = np.concatenate(rows)
         assert curvature.shape == (N_ROWS, kind.n_outputs)
-    assert_reduces_to(product, kernels.CurvedProduct(*args), X, curvature, weight, direction)
+    curved = PerRow(curvature)
+    assert_reduces_to(product, kernels.CurvedProduct(*args), X, None, weight, curved, direction)
     diagonal = np.diag(hessian).reshape(theta.shape)
-    assert_reduces_to(diagonal, kernels.CurvedSquares(*args), X, curvature, weight)
+    assert_reduces_to(diagonal, kernels.CurvedSquares(*args), X, None, weight, curved)
     k = kind.n_outputs
     grams = np.stack([hessian[i::k, i::k] for i in range(k)])
-    assert_reduces_to(grams, kernels.CurvedGrams(*args), X, curvature, weight)
+    assert_reduces_to(grams, kernels.CurvedGrams(*args), X, None, weight, curved)
     loss, gradient = total * plain.loss(theta[:, 0]), total * plain.gradient(theta[:, 0])
     expected = np.array([loss]), gradient[:, None], hessian
     assert_reduces_to(expected, kernels.Expansion(*args), X, y, weight, theta)
+    for *found, rows in reduced(kernels.CurvedExpansion(*args), X, y, weight, theta):
+        for part, exact in zip(found, expected[:2], strict=True):
+            assert_allclose(part, exact, rtol=1e-12, atol=1e-12)
+        assert_allclose(np.concatenate(rows), curvature, rtol=1e-12, atol=1e-12)
 
 
 # The kernels of the design
@@ -378,6 +383,7 @@ def test_arguments_are_left_alone():
     for array in (X, y, weight, theta):
         array.setflags(write=False)
     rows = kernels.RowCurvature(kind.loss, frame)
+    curvature = PerRow(np.abs(weight[:, None] + np.zeros(3)))
     for kernel, target, args in [
         (kernels.LossValue(kind.loss, frame), y, (theta,)),
         (kernels.LossGradient(kind.loss, frame), y, (theta,)),
@@ -385,7 +391,7 @@ def test_arguments_are_left_alone():
         (kernels.HessianProduct(kind.loss, frame), y, (theta, theta)),
         (kernels.Margin(frame), y, (theta,)),
         (rows, y, (theta,)),
-        (kernels.CurvedProduct(kind.loss, frame), np.abs(weight[:, None] + np.zeros(3)), (theta,)),
+        (kernels.CurvedProduct(kind.loss, frame), y, (curvature, theta)),
         (kernels.Moments(frame, np.zeros(1)), y, ()),
         (kernels.RFactor(frame, np.zeros(1)), y, ()),
         (kernels.ColumnSquares(frame), y, ()),

@@ -12,6 +12,8 @@ from scipy import linalg
 
 from ..rows.frame import Frame
 from ..rows.kernels import Moments, RFactor
+from .evaluation import Evaluation
+from .hessians import QuadraticHessian
 from .losses import SquaredLoss
 from .objective import SAMPLE_ROWS, BlockObjective, check_squares, largest_eigenvalue, overflow
 
@@ -270,6 +272,10 @@ class QuadraticObjective:
             value += self.penalty.value(theta)
         return value
 
+    def at(self, theta):
+        """The objective at a point; see ``evaluation``."""
+        return Evaluation(self, theta)
+
     def value(self, theta):
         return self._value(theta, self._residual(theta))
 
@@ -285,6 +291,32 @@ class QuadraticObjective:
         flat = np.dot(self._A_transposed, np.dot(self.A, direction.reshape(len(direction), -1)))
         return self.penalty.add_gradient(direction, flat.reshape(direction.shape))
 
+    @cached_property
+    def gram(self):
+        """``A^T A`` and the penalty, (n_features + 1, n_features + 1): the Hessian of an output."""
+        gram = self._A_transposed @ self.A
+        gram.flat[:: len(gram) + 1] = self.hessian_bound_diagonal()[:, 0, 0]
+        return gram
+
+    def hessian(self, theta):
+        """The Hessian, (q, q) in the order of ``theta.ravel()``, regular as that of blocks is."""
+        gram = self.gram.copy()
+        if not self.fit_intercept:
+            gram[-1, -1] = 1.0
+        return np.kron(gram, np.eye(self.shape[1]))
+
+    def expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian`."""
+        return *self.value_and_gradient(theta), self.hessian(theta)
+
+    def hessian_at(self, theta):
+        """The Hessian, never formed; see ``hessians``."""
+        return QuadraticHessian(self)
+
+    def curved_expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian_at`."""
+        return *self.value_and_gradient(theta), self.hessian_at(theta)
+
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
 
@@ -299,9 +331,7 @@ class QuadraticObjective:
 
     @cached_property
     def _bound_norm(self):
-        bound = self._A_transposed @ self.A
-        bound.flat[:: len(bound) + 1] = self.hessian_bound_diagonal()[:, 0, 0]
-        return largest_eigenvalue(bound)
+        return largest_eigenvalue(self.gram)
 
     def hessian_bound_norm(self):
         return self._bound_norm

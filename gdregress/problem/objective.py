@@ -11,6 +11,8 @@ Every objective in this module has the same face, so that solvers do not know wh
     ``L`` without the L1 norm.
 ``value_and_gradient(theta)`` : shapes (M,) and that of theta
     ``L``, and the gradient of its smooth part (everything but the L1 norm).
+``at(theta)`` : Evaluation
+    All of these and the Hessian at one point, on demand and once; see ``evaluation``.
 ``hessian_product(theta, direction)`` : shape of direction
     The Hessian of the smooth part at theta (one model) times directions.
 ``proximal(theta, step)`` : shape of theta
@@ -46,9 +48,7 @@ from ..rows.kernels import (
     ColumnRange,
     ColumnSquares,
     ConjugateValue,
-    CurvedGrams,
-    CurvedProduct,
-    CurvedSquares,
+    CurvedExpansion,
     Expansion,
     Hessian,
     HessianProduct,
@@ -64,11 +64,12 @@ from ..rows.kernels import (
     RowCurvature,
     SmallestRival,
 )
+from .evaluation import Evaluation
+from .hessians import AppliedHessian
 from .losses import SquaredLoss
 
 __all__ = [
     "SAMPLE_ROWS",
-    "AppliedHessian",
     "BlockObjective",
     "ColumnsOutOfRange",
     "check_squares",
@@ -78,8 +79,6 @@ __all__ = [
 
 _EPS = np.finfo(np.float64).eps
 SAMPLE_ROWS = 256
-# So many rows for each column tell the blocks of a Hessian well enough to precondition it.
-_ROWS_PER_COLUMN = 20
 # Dense Gram matrices up to this many columns; beyond, eigenvalues come from products alone.
 _MAX_GRAM_COLUMNS = 2048
 
@@ -147,6 +146,10 @@ class BlockObjective:
             fit_intercept=self.fit_intercept,
             frame=frame,
         )
+
+    def at(self, theta):
+        """The objective at a point; see ``evaluation``."""
+        return Evaluation(self, theta)
 
     def value(self, theta):
         if not theta.any() and (known := self.loss.value_at_zero(self.shape[1])) is not None:
@@ -230,8 +233,14 @@ class BlockObjective:
         return product
 
     def hessian_at(self, theta):
-        """The Hessian at theta (one model), never formed; see :class:`AppliedHessian`."""
-        return AppliedHessian(self, theta)
+        """The Hessian at theta (one model), never formed; see ``hessians``."""
+        rows = self.blocks.reduce(RowCurvature(self.loss, self.frame), theta)
+        return AppliedHessian(self, np.concatenate(rows))
+
+    def curved_expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian_at` at theta (one model), in one pass."""
+        total, gradient, rows = self.blocks.reduce(CurvedExpansion(self.loss, self.frame), theta)
+        return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
 
     def proximal(self, theta, step):
         return self.penalty.proximal(theta, step)
@@ -437,65 +446,6 @@ def _finite(columns):
     if not np.isfinite([columns.low, columns.high, columns.mean, columns.spread]).all():
         raise FloatingPointError(overflow("X"))
     return columns
-
-
-class AppliedHessian:
-    """The Hessian of a block objective at one theta: its products and its diagonal.
-
-    The curvature of every row is computed once, so that a product costs two products with X.
-    """
-
-    def __init__(self, objective, theta):
-        blocks = objective.blocks
-        rows = blocks.reduce(RowCurvature(objective.loss, objective.frame), theta)
-        self._blocks = blocks.with_y(np.concatenate(rows))
-        self._objective = objective
-        self._product = CurvedProduct(objective.loss, objective.frame)
-
-    def product(self, direction):
-        """``H direction``, direction of shape (n_features + 1, n_models, n_outputs)."""
-        return self._penalised(self._blocks.reduce(self._product, direction), direction)
-
-    def diagonal(self):
-        """Shape (n_features + 1, 1, n_outputs)."""
-        kernel = CurvedSquares(self._objective.loss, self._objective.frame)
-        squares = self._blocks.reduce(kernel)
-        return self._penalised(squares, np.ones_like(squares))
-
-    def output_blocks(self):
-        """The blocks on the diagonal, (n_outputs, n_features + 1, n_features + 1), of all rows.
-
-        Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is no
-        less than that of all: a preconditioner need not be exact.
-        """
-        objective, blocks = self._objective, self._blocks
-        step = max(1, blocks.n_samples // (_ROWS_PER_COLUMN * objective.shape[0]))
-        some = blocks.subset(slice(None, None, step), None) if step > 1 else blocks
-        if some.total_weight > 0.0:
-            blocks = some
-        grams = blocks.reduce(CurvedGrams(objective.loss, objective.frame))
-        grams *= 1.0 / blocks.total_weight
-        if not objective.fit_intercept:
-            grams[:, -1] = grams[:, :, -1] = 0.0
-        curvature = objective.penalty.curvature((objective.shape[0], 1))[:, 0]
-        diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
-        diagonal += curvature
-        if blocks is not self._blocks:
-            of_all = self.diagonal()[:, 0].T
-            seen = diagonal > 0.0
-            ratio = np.divide(of_all, diagonal, out=np.ones_like(of_all), where=seen)
-            root = np.sqrt(np.maximum(ratio, 1.0))
-            grams *= root[:, :, None] * root[:, None, :]
-            diagonal[~seen] = of_all[~seen]
-        return grams
-
-    def _penalised(self, total, direction):
-        objective = self._objective
-        total /= objective.total_weight
-        if not objective.fit_intercept:
-            total[-1] = 0.0
-        total += objective.penalty.curvature(objective.shape)[:, None, :] * direction
-        return total
 
 
 def largest_eigenvalue(matrix):

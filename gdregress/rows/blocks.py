@@ -7,6 +7,7 @@ workers, so one thread, two threads and a memory map give the same bits.
 import copy
 import operator
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -14,7 +15,7 @@ from scipy import sparse
 from .kernels import Block
 from .threads import fold
 
-__all__ = ["RowBlocks"]
+__all__ = ["PerRow", "RowBlocks"]
 
 # A block is read from memory once for X theta and again, from cache, for X^T r. Smaller ones stay
 # in a nearer cache, but two threads that call NumPy that often wait for each other's GIL.
@@ -27,6 +28,17 @@ _N_RUNS = 32
 _RARE = 20
 # So many rows of a sample show that no column is, in most tables.
 _PILOT_ROWS = 1024
+
+
+class PerRow(NamedTuple):
+    """An argument of a reduction with one entry for each row: a block gets those of its rows."""
+
+    values: np.ndarray
+
+
+def _of_rows(args, begin, end):
+    """The arguments for a run of rows."""
+    return [a.values[begin:end] if type(a) is PerRow else a for a in args]
 
 
 class RowBlocks:
@@ -97,11 +109,14 @@ class RowBlocks:
         return self.block(slice(0, self.n_samples))
 
     def reduce(self, kernel, *args):
-        """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers."""
+        """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers.
+
+        Of an argument that is :class:`PerRow` the kernel gets the rows of the block.
+        """
         n_samples, block_rows = self.n_samples, self.block_rows
         n_blocks = -(-n_samples // block_rows)
         if n_blocks == 1:
-            return kernel(self._only_block, *args)
+            return kernel(self._only_block, *_of_rows(args, 0, n_samples))
         n_runs = min(n_blocks, _N_RUNS)
 
         def run(number):
@@ -116,8 +131,8 @@ class RowBlocks:
         total = None
         for number in range(first, last):
             begin = number * self.block_rows
-            block = self.block(slice(begin, min(begin + self.block_rows, self.n_samples)))
-            part = kernel(block, *args)
+            end = min(begin + self.block_rows, self.n_samples)
+            part = kernel(self.block(slice(begin, end)), *_of_rows(args, begin, end))
             total = part if total is None else kernel.combine(total, part)
         return total
 

@@ -21,6 +21,7 @@ __all__ = [
     "ColumnRange",
     "ColumnSquares",
     "ConjugateValue",
+    "CurvedExpansion",
     "CurvedGrams",
     "CurvedProduct",
     "CurvedSquares",
@@ -120,7 +121,7 @@ def _weigh(rows, sample_weight):
 
 
 class _Sum:
-    """Kernels whose contributions add."""
+    """Kernels whose contributions add, lists of row quantities one behind the other."""
 
     @staticmethod
     def combine(total, part):
@@ -154,6 +155,21 @@ class LossGradient(_Sum):
         z = linear_predictor(X, _on_original_scale(theta, self.frame))
         total, residual = self.loss.sum_and_gradient(block.y, z, block.sample_weight)
         return total, _pulled_back(X, residual, block.sample_weight, self.frame)
+
+
+class CurvedExpansion(_Sum):
+    """Loss and gradient at theta, of one model, and the list of the curvatures of the rows."""
+
+    def __init__(self, loss, frame):
+        self.loss, self.frame = loss, frame
+
+    def __call__(self, block, theta):
+        X = self.frame.shifted(block.X)
+        z = linear_predictor(X, _on_original_scale(theta, self.frame))
+        curvature = self.loss.curvature(z[:, 0, :])
+        total, residual = self.loss.sum_and_gradient(block.y, z, block.sample_weight)
+        gradient = _pulled_back(X, residual, block.sample_weight, self.frame)
+        return total, gradient, [curvature]
 
 
 class ConjugateValue(_Sum):
@@ -386,7 +402,7 @@ class Predictors:
 
 
 class CurvedProduct(_Sum):
-    """The Hessian times directions, with the rows' curvatures in the place of y.
+    """The Hessian times directions, from the curvatures of the rows.
 
     Two products with X, where :class:`HessianProduct` needs three and the loss.
     """
@@ -394,23 +410,23 @@ class CurvedProduct(_Sum):
     def __init__(self, loss, frame):
         self.loss, self.frame = loss, frame
 
-    def __call__(self, block, direction):
+    def __call__(self, block, curvature, direction):
         X = self.frame.shifted(block.X)
         dz = linear_predictor(X, _on_original_scale(direction, self.frame))
-        curved = self.loss.curve(block.y, dz)
+        curved = self.loss.curve(curvature, dz)
         return _pulled_back(X, curved, block.sample_weight, self.frame)
 
 
 class CurvedSquares(_Sum):
-    """The diagonal of the Hessian, (n_features + 1, 1, n_outputs), curvatures as y."""
+    """The diagonal of the Hessian, (n_features + 1, 1, n_outputs), from the rows' curvatures."""
 
     def __init__(self, loss, frame):
         self.loss, self.frame = loss, frame
 
-    def __call__(self, block):
+    def __call__(self, block, curvature):
         X = self.frame.rows(block.X)
         squares = X.power(2) if sparse.issparse(X) else X * X
-        rows = self.loss.curvature_diagonal(block.y)[:, None, :]
+        rows = self.loss.curvature_diagonal(curvature)[:, None, :]
         return transpose_product(squares, _weigh(rows, block.sample_weight))
 
 
@@ -420,9 +436,9 @@ class CurvedGrams(_Sum):
     def __init__(self, loss, frame):
         self.loss, self.frame = loss, frame
 
-    def __call__(self, block):
+    def __call__(self, block, curvature):
         X = self.frame.rows(block.X)
-        rows = _weigh(self.loss.curvature_diagonal(block.y), block.sample_weight)
+        rows = _weigh(self.loss.curvature_diagonal(curvature), block.sample_weight)
         return np.stack([_bordered_gram(X, column) for column in rows.T])
 
 

@@ -1,0 +1,98 @@
+"""Hessians that are applied, never formed: that of an objective over rows, and of a quadratic one.
+
+The contract of both, of the smooth part of the objective at one theta:
+
+``product(direction)`` : shape of direction, (n_features + 1, n_models, n_outputs)
+    ``H direction``.
+``diagonal()`` : shape (n_features + 1, 1, n_outputs)
+``output_blocks()`` : shape (n_outputs, n_features + 1, n_features + 1)
+    The blocks on the diagonal, one of each output.
+"""
+
+import numpy as np
+
+from ..rows.blocks import PerRow
+from ..rows.kernels import CurvedGrams, CurvedProduct, CurvedSquares
+
+__all__ = ["AppliedHessian", "QuadraticHessian"]
+
+# So many rows for each column tell the blocks of a Hessian well enough to precondition it.
+_ROWS_PER_COLUMN = 20
+
+
+class AppliedHessian:
+    """The Hessian of a block objective: the curvature of every row is known, a product costs two
+    products with X.
+
+    Parameters
+    ----------
+    objective : BlockObjective
+    rows : ndarray of shape (n_samples, n_outputs)
+        ``loss.curvature(z_i)`` of every row.
+    rows_per_column : int, default=20
+        Rows that are more than so many for each column are thinned for :meth:`output_blocks`.
+    """
+
+    def __init__(self, objective, rows, *, rows_per_column=_ROWS_PER_COLUMN):
+        self._objective, self._rows = objective, rows
+        self._rows_per_column = rows_per_column
+        self._product = CurvedProduct(objective.loss, objective.frame)
+
+    def product(self, direction):
+        product = self._objective.blocks.reduce(self._product, PerRow(self._rows), direction)
+        return self._penalised(product, direction)
+
+    def diagonal(self):
+        kernel = CurvedSquares(self._objective.loss, self._objective.frame)
+        squares = self._objective.blocks.reduce(kernel, PerRow(self._rows))
+        return self._penalised(squares, np.ones_like(squares))
+
+    def output_blocks(self):
+        """Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is
+        no less than that of all: a preconditioner need not be exact.
+        """
+        objective, blocks, rows = self._objective, self._objective.blocks, self._rows
+        step = max(1, blocks.n_samples // (self._rows_per_column * objective.shape[0]))
+        some = blocks.subset(slice(None, None, step), None) if step > 1 else blocks
+        if some.total_weight > 0.0:
+            blocks, rows = some, rows[::step]
+        grams = blocks.reduce(CurvedGrams(objective.loss, objective.frame), PerRow(rows))
+        grams *= 1.0 / blocks.total_weight
+        if not objective.fit_intercept:
+            grams[:, -1] = grams[:, :, -1] = 0.0
+        curvature = objective.penalty.curvature((objective.shape[0], 1))[:, 0]
+        diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
+        diagonal += curvature
+        if blocks is not objective.blocks:
+            of_all = self.diagonal()[:, 0].T
+            seen = diagonal > 0.0
+            ratio = np.divide(of_all, diagonal, out=np.ones_like(of_all), where=seen)
+            root = np.sqrt(np.maximum(ratio, 1.0))
+            grams *= root[:, :, None] * root[:, None, :]
+            diagonal[~seen] = of_all[~seen]
+        return grams
+
+    def _penalised(self, total, direction):
+        objective = self._objective
+        total /= objective.total_weight
+        if not objective.fit_intercept:
+            total[-1] = 0.0
+        total += objective.penalty.curvature(objective.shape)[:, None, :] * direction
+        return total
+
+
+class QuadraticHessian:
+    """That of a quadratic objective, the same at every theta: ``A^T A`` and the penalty."""
+
+    def __init__(self, objective):
+        self._objective = objective
+
+    def product(self, direction):
+        return self._objective.hessian_product(None, direction)
+
+    def diagonal(self):
+        n_outputs = self._objective.shape[1]
+        return np.repeat(self._objective.hessian_bound_diagonal(), n_outputs, axis=2)
+
+    def output_blocks(self):
+        return np.repeat(self._objective.gram[None], self._objective.shape[1], axis=0)
