@@ -35,21 +35,21 @@ def _warn(text, category):
     warnings.warn(text, category, stacklevel=level)
 
 
-def advise_after_descent(estimator, objective, plan, state):
+def advise_after_descent(estimator, found, objective, plan, rule_state):
     """Warn where a descent diverged or stopped before it converged, or raise if the plan says so.
 
     The remedies are those that the plan leaves open, and that the data ask for.
     """
-    settings, reason = plan.settings, estimator.stop_reason_
+    settings, reason = plan.settings, found.reason
     if reason is StopReason.DIVERGED:
-        text = _diverged(estimator, objective, plan, state)
+        text = _diverged(estimator, found, objective, plan, rule_state)
         if settings.raises:
             raise ValueError(text)
         _warn(f"{text} The best iterate was kept.", ConvergenceWarning)
         return
-    if estimator.converged_ or settings.tol == 0.0:
+    if found.converged or settings.tol == 0.0:
         return
-    name, tol = f"{type(estimator).__name__} with solver={estimator.solver_!r}", settings.tol
+    name, tol = f"{type(estimator).__name__} with solver={found.solver!r}", settings.tol
     left = "the loss may still fall by more than that share of what a fit can gain"
     if reason is StopReason.UPDATE:
         text = (
@@ -72,9 +72,9 @@ def advise_after_descent(estimator, objective, plan, state):
     _warn(f"{text}. {remedies[0][0].upper()}{'; or '.join(remedies)[1:]}.", ConvergenceWarning)
 
 
-def _diverged(estimator, objective, plan, state):
+def _diverged(estimator, found, objective, plan, rule_state):
     """The sentences about a divergence."""
-    settings, solver = plan.settings, estimator.solver_
+    settings, solver = plan.settings, found.solver
     rate = "" if plan.automatic_rate else f" and learning_rate={settings.learning_rate:.6g}"
     text = f"{type(estimator).__name__} with solver={solver!r}{rate} diverged: its loss rose and "
     text += "would not come back. "
@@ -82,7 +82,7 @@ def _diverged(estimator, objective, plan, state):
         return f"{text}Give a learning_rate that suits the largest rows, or scale them."
     limit = None
     if settings.batch_size is None:
-        limit = plan.rule.stable_below(objective.hessian_bound_norm(), state.rule_state)
+        limit = plan.rule.stable_below(objective.hessian_bound_norm(), rule_state)
     text += "Lower learning_rate"
     if limit is not None and math.isfinite(limit):
         kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
@@ -131,10 +131,12 @@ def _needs_standardising(objective):
     return bool(far or spread.max() > _FAR * spread.min())
 
 
-def advise_newton_unfinished(estimator, settings):
-    """Warn that Newton's method reached ``max_iter``, or a point that no step improves."""
+def advise_newton_unfinished(estimator, found, settings):
+    """Warn where Newton's method reached ``max_iter``, or a point that no step improves."""
+    if found.reason not in {StopReason.MAX_ITER, StopReason.LOSS}:
+        return
     where, remedy = f"max_iter={settings.max_iter}", "raise max_iter"
-    if estimator.stop_reason_ is StopReason.LOSS:
+    if found.reason is StopReason.LOSS:
         where, remedy = "a point from which its steps lower the loss no more", "standardise X"
     _warn(
         f"{type(estimator).__name__} with solver='newton' stopped at {where} before its decrement "
@@ -166,12 +168,18 @@ def advise_unsolved(estimator):
     )
 
 
-def advise_dependent_columns(estimator, solution):
-    """Warn that X is rank-deficient; `solution` says which of the optima was taken."""
+def advise_dependent_columns(estimator, found, which):
+    """Warn where X is rank-deficient; `which` says which of the optima was taken.
+
+    A penalty decides what the data leave open.
+    """
+    dependent = found.dependent_columns
+    if estimator.alpha > 0.0 or dependent is None or not len(dependent):
+        return
     _warn(
         f"{type(estimator).__name__}: columns of X are constant or combinations of others, so that "
-        f"the coefficients are not unique: {solution}. rank_ says how many are independent and "
-        f"dependent_columns_ which are not; drop these, or set alpha > 0.",
+        f"the coefficients are not unique: those {which} were taken. rank_ says how many are "
+        f"independent and dependent_columns_ which are not; drop these, or set alpha > 0.",
         LinAlgWarning,
     )
 

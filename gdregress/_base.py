@@ -32,6 +32,7 @@ from ._checks import (
 )
 from ._descending import DescentMixin, without_batches_of_everything
 from ._parameters import check_partial_fit, check_plan, check_streams
+from ._precision import held_in
 from ._saving import SavingMixin
 from ._showing import ShowingMixin
 from ._synonyms import explaining_names
@@ -358,10 +359,33 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
         )
         return X[train], target[train], train_weight, validation
 
-    def _set_history(self, history):
-        """The record, with the path in the shapes of ``coef_`` and ``intercept_``."""
-        self.history_ = history
-        history.shape_path(self.coef_.shape, np.shape(self.intercept_), self.coef_.dtype)
+    def _set_solution(self, found):
+        """Every fitted attribute that tells of the solution, whichever solver found it."""
+        if not np.all(np.isfinite(found.theta)):
+            raise FloatingPointError(
+                "the coefficients overflow float64; rescale X and y to ordinary units."
+            )
+        self.coef_, self.intercept_ = self._shaped(found.theta)
+        self.n_iter_, self.loss_ = found.n_iter, found.loss
+        self.solver_, self.learning_rate_ = found.solver, found.rate
+        self.stop_reason_, self.converged_ = found.reason, found.converged
+        self.optimality_gap_ = found.gap
+        if found.condition is not None:
+            self.rank_, self.condition_number_ = found.rank, found.condition
+            self.dependent_columns_ = found.dependent_columns
+        if hasattr(self, "classes_"):
+            self.separating_columns_ = found.separating_columns
+        if found.solver == "newton":
+            self._theta = found.theta  # float32 would round it
+        self.history_ = found.history
+        found.history.shape_path(self.coef_.shape, np.shape(self.intercept_), self.coef_.dtype)
+
+    def _shaped(self, theta):
+        """``coef_`` and ``intercept_`` of a theta."""
+        coef, intercept = held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
+        if self.__dict__.get("_y_ndim") == 1:
+            coef, intercept = coef[0], intercept[0]
+        return coef, intercept
 
     @property
     def loss_curve_(self) -> NDArray[np.float64]:
@@ -377,13 +401,6 @@ class BaseRegression(ShowingMixin, SavingMixin, DescentMixin, CallbackSupportMix
             if name in vars(self):
                 setattr(model, name, copy.copy(vars(self)[name]))
         return model
-
-    def _set_theta(self, theta):
-        if not np.all(np.isfinite(theta)):
-            raise FloatingPointError(
-                "the coefficients overflow float64; rescale X and y to ordinary units."
-            )
-        self.coef_, self.intercept_ = self._shaped(theta)
 
     def _linear_predictor(self, X):
         check_is_fitted(self, "coef_")

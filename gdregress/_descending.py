@@ -9,7 +9,13 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ._advice import advise_after_descent, advise_batch_of_everything, advise_cut_rate
+from ._advice import (
+    advise_after_descent,
+    advise_batch_of_everything,
+    advise_cut_rate,
+    advise_dependent_columns,
+    advise_separable,
+)
 from ._checks import assert_finite
 from ._parameters import check_keeps_its_descent, check_plan
 from ._resume import Descent, automatic_rate
@@ -18,8 +24,9 @@ from .problem.moments import CentredMoments, QuadraticObjective
 from .solvers.descent.coordinates import Coordinates
 from .solvers.descent.loop import descend
 from .solvers.descent.rules import RULES
-from .solvers.gap import DEFAULT_SHARE, OptimalityGap
+from .solvers.gap import OptimalityGap, prove
 from .solvers.least_squares.exact import rank_and_condition
+from .solvers.solution import Solution
 
 __all__ = ["DescentMixin", "without_batches_of_everything"]
 
@@ -71,68 +78,26 @@ class DescentMixin:
                 reason, interruption = StopReason.INTERRUPTED, error
         self._look_for_bad_rows(rows, state)
         descent.pending = False
-        theta = self._set_descent(descent, rows, objective, settings, reason)
-        self._set_optimality(objective, gap, theta, settings)
+        found = _solution(descent, rows, objective, settings, reason)
+        prove(found, objective, gap, settings.tol)
         if moments is not None:
-            self._set_design(*rank_and_condition(rows, moments))
+            found.rank, found.condition, found.dependent = rank_and_condition(rows, moments)
         quiet = reason is StopReason.DIVERGED or settings.tol == 0.0
-        if interruption is None and (quiet or not self._warn_if_separable(rows, theta)):
-            advise_after_descent(self, objective, plan, state)
-        if moments is not None and self.converged_ and not quiet:
-            self._warn_of_dependent_columns()
+        if interruption is None and not quiet:
+            found.separation = self._separation(rows, found.theta, reason)
+        self._set_solution(found)
+        if found.separation is not None:
+            advise_separable(self)
+        elif interruption is None:
+            advise_after_descent(self, found, objective, plan, state.rule_state)
+        if found.converged and not quiet:
+            advise_dependent_columns(self, found, "at which the descent arrived")
         return interruption
 
     def _look_for_bad_rows(self, rows, state):
         """A loss that is no number may come from X, which nobody may have looked at so far."""
         if not math.isfinite(state.last_loss):
             assert_finite(self, rows.blocks.X)
-
-    def _set_optimality(self, objective, gap, theta, settings):
-        """``converged_`` and ``optimality_gap_`` of theta."""
-        tolerance = settings.tol or DEFAULT_SHARE
-        with np.errstate(all="ignore"):
-            loss, gradient = objective.value_and_gradient(theta)
-            share = gap.share(theta, loss[0], gradient, tolerance)
-            proven = np.inf
-            if share <= tolerance:
-                proven = gap.proven(theta, loss[0], gradient, share)
-            self.optimality_gap_ = gap.bound(theta, loss[0], gradient, proven)
-        self.converged_ = bool(self._stands() and proven <= tolerance)
-
-    def _stands(self):
-        """Whether the fit ended as a fit should end."""
-        return self.stop_reason_ not in {
-            StopReason.DIVERGED,
-            StopReason.INTERRUPTED,
-            StopReason.EPOCH,
-        }
-
-    def _set_descent(self, descent, rows, objective, settings, reason):
-        """The fitted attributes of a descent; returns the theta they hold."""
-        state = descent.state
-        theta, loss, iteration = state.reported, state.last_loss, state.iteration
-        if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
-            theta, loss, iteration = state.best_theta, state.best_loss, state.best_iteration
-        if settings.early_stopping and state.best_validation_theta is not None:
-            theta, loss = state.best_validation_theta, state.loss_at_best_validation
-            iteration = state.best_validation_iteration
-        if objective is not rows:
-            # Near an exact fit the moments hold no digit of the loss: ask the rows.
-            without_fit = float(objective.value(np.zeros_like(theta))[0])
-            if not loss > 1e-4 * without_fit:
-                loss = float(rows.value(theta)[0])
-        self._set_theta(theta)
-        self.n_iter_ = state.iteration
-        self.loss_ = loss
-        self.learning_rate_ = state.rate if settings.line_search else settings.learning_rate
-        self.stop_reason_ = reason
-        self.solver_ = _rule_name(descent.rule)
-        # Known where all rows were looked at; a part of a stream, and a file, tell neither.
-        self.converged_, self.optimality_gap_ = reason is StopReason.GRADIENT, np.nan
-        if iteration != state.iteration and iteration >= descent.history["iteration"][0]:
-            descent.history.mark_returned(iteration)
-        self._set_history(descent.history)
-        return theta
 
     def _restore_descent(self, descent, **attributes):
         """Be the estimator in the middle of whose fit a checkpoint was written."""
@@ -141,11 +106,10 @@ class DescentMixin:
         settings = replace(settings, learning_rate=descent.state.rate)
         self._descent = descent
         reason = descent.state.stop or StopReason.INTERRUPTED
-        self._set_descent(descent, None, None, settings, reason)
+        self._set_solution(_solution(descent, None, None, settings, reason))
 
-    def _warn_if_separable(self, objective, theta):
-        """Whether theta separates the classes, which has been said then; never for targets."""
-        return False
+    def _separation(self, rows, theta, reason):
+        """How the classes are separated where a descent ended; targets never are."""
 
     def _stream_descent(self, objective, plan, start):
         """One epoch over the rows given, one step without a batch size; `start` where it begins."""
@@ -184,10 +148,11 @@ class DescentMixin:
         if reason is StopReason.MAX_ITER:
             reason = StopReason.EPOCH
         self._descent = descent
-        self._set_descent(descent, objective, objective, settings, reason)
+        found = _solution(descent, objective, objective, settings, reason)
+        self._set_solution(found)
         if reason is StopReason.DIVERGED:
             plan = replace(plan, settings=settings)
-            advise_after_descent(self, objective, plan, descent.state)
+            advise_after_descent(self, found, objective, plan, descent.state.rule_state)
 
     def _is_pending(self):
         """Whether this estimator was loaded from a checkpoint, in the middle of a fit."""
@@ -224,6 +189,33 @@ class DescentMixin:
 
     def _draw_seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+
+def _solution(descent, rows, objective, settings, reason):
+    """What a descent has found, which is the best it has seen where it ended badly."""
+    state = descent.state
+    theta, loss, iteration = state.reported, state.last_loss, state.iteration
+    if reason in {StopReason.DIVERGED, StopReason.INTERRUPTED}:
+        theta, loss, iteration = state.best_theta, state.best_loss, state.best_iteration
+    if settings.early_stopping and state.best_validation_theta is not None:
+        theta, loss = state.best_validation_theta, state.loss_at_best_validation
+        iteration = state.best_validation_iteration
+    if objective is not rows:
+        # Near an exact fit the moments hold no digit of the loss: ask the rows.
+        without_fit = float(objective.value(np.zeros_like(theta))[0])
+        if not loss > 1e-4 * without_fit:
+            loss = float(rows.value(theta)[0])
+    if iteration != state.iteration and iteration >= descent.history["iteration"][0]:
+        descent.history.mark_returned(iteration)
+    return Solution(
+        theta=theta,
+        loss=loss,
+        solver=_rule_name(descent.rule),
+        reason=reason,
+        history=descent.history,
+        n_iter=state.iteration,
+        rate=state.rate if settings.line_search else settings.learning_rate,
+    )
 
 
 def _rule_name(rule):

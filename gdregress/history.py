@@ -4,8 +4,8 @@ import copy
 import struct
 import time
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from enum import StrEnum
-from typing import Any, NoReturn
+from enum import ReprEnum
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ._precision import held_in
 from ._typing import FloatArray, Theta
 
-__all__ = ["COLUMNS", "History", "StopReason"]
+__all__ = ["COLUMNS", "History", "Reason", "StopReason"]
 
 COLUMNS = (
     "iteration",
@@ -37,24 +37,55 @@ _FIRST_ROWS = 16
 _SHOWN_ROWS = 5
 
 
-class StopReason(StrEnum):
-    """Why a fit stopped; each member is a sentence."""
+class Reason(str):
+    """Why a fit stopped: a sentence, and the same in a few words, for a legend.
 
-    SOLVED = "The exact solution was computed."
+    Parameters
+    ----------
+    sentence, short : str
+
+    Examples
+    --------
+    >>> Reason("The gradient points elsewhere than before.", "gradient turned").short
+    'gradient turned'
+    """
+
+    short: str
+
+    def __new__(cls, sentence: str, short: str) -> Self:
+        reason = super().__new__(cls, sentence)
+        reason.short = short
+        return reason
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.short
+
+
+class StopReason(Reason, ReprEnum):
+    """Why a fit of this package stopped; each member is a sentence, ``short`` the same in short."""
+
+    SOLVED = "The exact solution was computed.", "solved exactly"
     UNSOLVED = (
-        "The iterations for many sparse columns stopped at their limit, short of the solution."
+        "The iterations for many sparse columns stopped at their limit, short of the solution.",
+        "not solved",
     )
-    GRADIENT = "The loss can fall by no more than tol of what a fit can gain."
-    DECREMENT = "The Newton decrement fell to the tolerance or to rounding level."
-    UPDATE = "The update became smaller than tol."
-    LOSS = "The loss has stopped decreasing."
-    MAX_ITER = "The maximum number of iterations was reached."
-    EARLY = "The validation loss has stopped improving."
-    DIVERGED = "The loss diverged; the best iterate was kept."
-    SEPARABLE = "The classes are linearly separable: without a penalty there is no optimum."
-    CALLBACK = "A callback asked to stop."
-    INTERRUPTED = "The fit was interrupted; the best iterate was kept."
-    EPOCH = "One pass over the rows given was made."
+    GRADIENT = "The loss can fall by no more than tol of what a fit can gain.", "converged"
+    DECREMENT = (
+        "The Newton decrement fell to the tolerance or to rounding level.",
+        "converged",
+    )
+    UPDATE = "The update became smaller than tol.", "update below tol"
+    LOSS = "The loss has stopped decreasing.", "loss no longer falls"
+    MAX_ITER = "The maximum number of iterations was reached.", "reached max_iter"
+    EARLY = "The validation loss has stopped improving.", "stopped early"
+    DIVERGED = "The loss diverged; the best iterate was kept.", "diverged"
+    SEPARABLE = (
+        "The classes are linearly separable: without a penalty there is no optimum.",
+        "separable classes",
+    )
+    CALLBACK = "A callback asked to stop.", "stopped by a callback"
+    INTERRUPTED = "The fit was interrupted; the best iterate was kept.", "interrupted"
+    EPOCH = "One pass over the rows given was made.", "one pass made"
 
 
 class _Rows:

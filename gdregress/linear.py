@@ -1,11 +1,9 @@
 """Linear regression by least squares: exact, or by gradient descent."""
 
-import math
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg.blas import dnrm2
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import r2_score
@@ -14,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from ._advice import advise_dependent_columns, advise_unsolved
 from ._base import BaseRegression
 from ._checks import check_room_for_triangle, check_targets, normalised_weights
-from ._precision import held_in, is_held_in
+from ._precision import is_held_in
 from ._typing import FloatArray, MatrixLike, keeps_signature
 from .history import History, StopReason
 from .problem.losses import SquaredLoss
@@ -225,13 +223,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         if watch is not None:
             watch.begin(start)
         found = solve_least_squares(objective, plan.exact)
-        losses = [math.nan, math.nan]
-        if validation is not None:
-            losses = [float(validation.value(theta)[0]) for theta in (start, found.theta)]
-        self._set_exact(found, history, losses)
+        found.record(history, validation)
+        self._set_solution(found)
         if watch is not None:
             watch.end(found.theta)
-        self._warn_of_the_solution()
+        self._advise(found)
 
     @keeps_signature(available_if(BaseRegression._streams))
     def partial_fit(
@@ -322,55 +318,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             )
         self._stream = stream.update(objective, forget)
         found = self._stream.solve(objective, plan.exact)
-        self._set_exact(found, History(), [math.nan, math.nan])
-        self._warn_of_the_solution()
+        found.record(History())
+        self._set_solution(found)
+        self._advise(found)
 
-    def _set_exact(self, found, history, losses):
-        """The fitted attributes of an exact solution; `losses` are those of validation."""
-        loss, gradient = found.start
-        history.record(0, 0, loss, gradient_norm=_norm(gradient), validation_loss=losses[0])
-        history.record(
-            1,
-            1,
-            found.loss,
-            gradient_norm=_norm(found.gradient),
-            update_norm=_norm(found.theta),
-            validation_loss=losses[1],
-        )
-        self._set_theta(found.theta)
-        self.n_iter_ = 1
-        self.loss_ = found.loss
-        self.learning_rate_ = math.nan
-        self.stop_reason_ = StopReason.SOLVED if found.converged else StopReason.UNSOLVED
-        self.solver_ = found.solver
-        self.converged_, self.optimality_gap_ = found.converged, math.nan
-        self._set_design(found.rank, found.condition, found.dependent)
-        self._set_history(history)
-
-    def _set_design(self, rank, condition, dependent):
-        self.rank_, self.condition_number_ = rank, condition
-        # Of no more rows than columns too many depend on others to be worth a list.
-        known = rank is not None and (len(dependent) or rank == self.n_features_in_)
-        self.dependent_columns_ = dependent.astype(np.intp) if known else None
-
-    def _warn_of_the_solution(self):
-        if not self.converged_:
+    def _advise(self, found):
+        """What is to be said of an exact solution."""
+        if not found.converged:
             advise_unsolved(self)
-        self._warn_of_dependent_columns()
-
-    def _warn_of_dependent_columns(self):
-        """A penalty decides what the data leave open."""
-        dependent = self.dependent_columns_
-        if self.alpha == 0.0 and dependent is not None and len(dependent):
-            is_exact = self.solver_ in self._exact_solvers
-            which = "of minimum norm" if is_exact else "at which the descent arrived"
-            advise_dependent_columns(self, f"those {which} were taken")
-
-    def _shaped(self, theta):
-        coef, intercept = held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
-        if self._y_ndim == 1:
-            coef, intercept = coef[0], intercept[0]
-        return coef, intercept
+        advise_dependent_columns(self, found, "of minimum norm")
 
     def predict(self, X: MatrixLike) -> FloatArray:
         """Predict ``yhat = X W + b``.
@@ -439,8 +395,3 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         """
         model = ScikitLinearRegression(fit_intercept=self.fit_intercept)
         return self._as_scikit_learns(model, ("rank_",))
-
-
-def _norm(theta):
-    """Euclidean norm; BLAS scales it, so that squares of huge entries do not overflow."""
-    return float(dnrm2(theta.ravel()))

@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from ._advice import advise_newton_unfinished, advise_separable
 from ._base import BaseRegression
 from ._checks import check_labels, encode_labels
-from ._precision import held_in
 from ._synonyms import explaining_names
 from ._typing import (
     ClassWeight,
@@ -399,7 +398,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     def _fit_exact(self, objective, plan, start, history, validation, watch):
         settings = plan.settings
-        theta, reason, separation = newton(
+        found = newton(
             objective,
             start,
             history,
@@ -408,39 +407,19 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             validation=validation,
             watch=watch,
         )
-        self._theta = theta
-        self._set_theta(theta)
-        self.n_iter_ = max(1, len(history) - 1)
-        self.loss_ = float(history["loss"][-1])
-        self.learning_rate_ = float("nan")
-        self.stop_reason_ = reason
-        self.solver_ = "newton"
-        self.converged_, self.optimality_gap_ = reason is StopReason.DECREMENT, float("nan")
-        self._set_history(history)
-        if reason is StopReason.SEPARABLE:
-            self.separating_columns_ = separation.columns
+        self._set_solution(found)
+        if found.reason is StopReason.SEPARABLE:
             advise_separable(self)
-        if reason in {StopReason.MAX_ITER, StopReason.LOSS} and settings.tol > 0:
-            advise_newton_unfinished(self, settings)
+        elif settings.tol > 0:
+            advise_newton_unfinished(self, found, settings)
 
-    def _set_theta(self, theta):
-        super()._set_theta(theta)
-        self.separating_columns_ = np.empty(0, dtype=int)  # until separation is found
-
-    def _warn_if_separable(self, objective, theta):
-        stopped = self.stop_reason_ in {StopReason.EARLY, StopReason.CALLBACK}
-        if objective.penalty.l2 > 0.0 or objective.has_l1 or stopped:
-            return False  # there is an optimum, or it was not asked for
-        found = separation_near(objective, theta)
-        if found.kind in {"none", "undecided"}:
-            return False
-        self.separating_columns_ = found.columns
-        self.converged_ = False
-        advise_separable(self)
-        return True
-
-    def _shaped(self, theta):
-        return held_in(self._dtype, theta[:-1, 0].T, theta[-1, 0])
+    def _separation(self, rows, theta, reason):
+        """How the classes are separated at theta where it is the end of a descent, or None."""
+        stopped = reason in {StopReason.EARLY, StopReason.CALLBACK}
+        if rows.penalty.l2 > 0.0 or rows.has_l1 or stopped:
+            return None  # there is an optimum, or it was not asked for
+        found = separation_near(rows, theta)
+        return None if found.kind in {"none", "undecided"} else found
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
         """The linear predictor ``z = X W + b``.

@@ -209,7 +209,7 @@ def test_what_is_not_finite_is_a_gap(plt):
 
 def test_every_stop_reason_has_words_for_the_legend():
     for reason in StopReason:
-        curve = LossCurve("a", *[np.arange(2.0)] * 3, None, str(reason), True, "")
+        curve = LossCurve("a", *[np.arange(2.0)] * 3, None, reason, True, "")
         assert 0 < len(curve.outcome) < 30, reason
 
 

@@ -80,11 +80,9 @@ def fit(objective, *, tol=1e-6, max_iter=200, start=None):
     history = History()
     theta = np.zeros((objective.shape[0], 1, objective.shape[1])) if start is None else start
     with np.errstate(all="ignore"):  # as the estimators do
-        theta, reason, _ = newton(
-            objective, theta, history, max_iter=max_iter, tol=tol, choose=FORCED.choose
-        )
-    assert np.all(np.isfinite(theta))
-    return theta[:, 0], reason, history
+        found = newton(objective, theta, history, max_iter=max_iter, tol=tol, choose=FORCED.choose)
+    assert np.all(np.isfinite(found.theta))
+    return found.theta[:, 0], found.reason, history
 
 
 def optimum(plain, shape):
@@ -536,8 +534,9 @@ def test_failing_to_step_is_not_convergence():
 
     X, y, _ = table("sigmoid")
     objective, theta = objective_of("sigmoid", X, y), np.zeros((5, 1, 1))
-    _, reason, _ = newton(objective, theta, History(), max_iter=50, tol=1e-6, choose=Uphill)
-    assert reason is StopReason.LOSS
+    found = newton(objective, theta, History(), max_iter=50, tol=1e-6, choose=Uphill)
+    assert found.reason is StopReason.LOSS
+    assert not found.converged
 
 
 def test_a_penalised_start_need_not_have_mean_zero_over_the_classes():

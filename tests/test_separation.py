@@ -163,14 +163,15 @@ def check_newton(seed, metric):
     objective, theta = design.objective(), None
     theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
     with np.errstate(all="ignore"):
-        _, reason, found = newton(
-            objective, theta, History(), max_iter=1000, tol=1e-6, choose=CHOOSE[metric]
-        )
+        found = newton(objective, theta, History(), max_iter=1000, tol=1e-6, choose=CHOOSE[metric])
     if design.kind() == "none":
-        assert reason is StopReason.DECREMENT
+        assert found.reason is StopReason.DECREMENT
+        assert found.converged
+        assert found.separation is None
     else:
-        assert reason is StopReason.SEPARABLE
-        assert_separates(design, found)
+        assert found.reason is StopReason.SEPARABLE
+        assert not found.converged
+        assert_separates(design, found.separation)
 
 
 def check_descent(seed, rule):

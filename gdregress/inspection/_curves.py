@@ -8,29 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 
-from ..history import StopReason
 from ._drawing import final_estimator
 
 __all__ = ["LossCurve"]
 
 _EPS = float(np.finfo(np.float64).eps)
-
-# The sentences of StopReason are too long for a legend.
-_IN_SHORT = {
-    StopReason.SOLVED.value: "solved exactly",
-    StopReason.UNSOLVED.value: "not solved",
-    StopReason.GRADIENT.value: "converged",
-    StopReason.DECREMENT.value: "converged",
-    StopReason.UPDATE.value: "update below tol",
-    StopReason.LOSS.value: "loss no longer falls",
-    StopReason.MAX_ITER.value: "reached max_iter",
-    StopReason.EARLY.value: "stopped early",
-    StopReason.DIVERGED.value: "diverged",
-    StopReason.SEPARABLE.value: "separable classes",
-    StopReason.CALLBACK.value: "stopped by a callback",
-    StopReason.INTERRUPTED.value: "interrupted",
-    StopReason.EPOCH.value: "one pass made",
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +27,7 @@ class LossCurve:
         Columns of the fit's ``history_``; row 0 is the start.
     validation_loss : ndarray of shape (n_iter_ + 1,) or None
         Loss on the validation data, without the penalty; None where none was recorded.
-    stop_reason : str
+    stop_reason : Reason or str
         Why the fit stopped, as it says itself.
     converged : bool
         The fit's ``converged_``.
@@ -98,7 +80,7 @@ class LossCurve:
             seconds=column["seconds"],
             loss=column["loss"],
             validation_loss=validation if np.isfinite(validation).any() else None,
-            stop_reason=str(model.stop_reason_),
+            stop_reason=model.stop_reason_,
             converged=bool(model.converged_),
             quantity=_quantity(model),
             step=column["step"],
@@ -115,7 +97,7 @@ class LossCurve:
     @property
     def outcome(self) -> str:
         """The stop reason in two or three words."""
-        return _IN_SHORT.get(self.stop_reason, self.stop_reason)
+        return getattr(self.stop_reason, "short", self.stop_reason)
 
     @property
     def counted(self) -> str:

@@ -75,7 +75,7 @@ from ..problem.moments import centred_gram
 from .newton.hessian import SingularDirections, factor_hessian
 from .newton.krylov import KrylovMetric
 
-__all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain", "is_factorable"]
+__all__ = ["DEFAULT_SHARE", "OptimalityGap", "gain", "is_factorable", "prove"]
 
 _EPS = np.finfo(np.float64).eps
 # The default of ``tol``: coefficients of standardised columns are within 1 % then.
@@ -314,6 +314,22 @@ class OptimalityGap:
         root = factor.inverse_root()
         length = float(dnrm2(root @ pull.ravel()))
         return _self_concordant(length, framed.largest_leverage(root))
+
+
+def prove(found, objective, gap, tol):
+    """Set the bound of the gap of a solution, and whether it is proven to be within `tol`.
+
+    For ``tol = 0``, which asks for iterations and not for an optimum, within its default.
+    """
+    tolerance = tol or DEFAULT_SHARE
+    with np.errstate(all="ignore"):
+        loss, gradient = objective.value_and_gradient(found.theta)
+        share = gap.share(found.theta, loss[0], gradient, tolerance)
+        proven = math.inf
+        if share <= tolerance:
+            proven = gap.proven(found.theta, loss[0], gradient, share)
+        found.gap = gap.bound(found.theta, loss[0], gradient, proven)
+    found.proven = bool(proven <= tolerance)
 
 
 def _self_concordant(length, leverage):

@@ -1,76 +1,101 @@
-"""What an exact solver of least squares returns."""
+"""What every solver returns: the solution, how it was reached, and what was learnt on the way."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ..problem.objective import overflow
+from ..history import History, Reason, StopReason
 
-__all__ = ["ExactSolution", "extreme_units", "noticeable"]
+__all__ = ["Solution"]
 
-_TINY = np.finfo(np.float64).tiny
-_OUT_OF_RANGE = "the coefficients {} float64; rescale X and y to ordinary units."
-# Squares and products of targets within these bounds keep their digits.
-_SMALL_TARGET, _LARGE_TARGET = 1e-60, 1e60
+# The ends that are optima by themselves, and those after which a small gap proves nothing.
+_OPTIMA = {StopReason.SOLVED, StopReason.GRADIENT, StopReason.DECREMENT}
+_NO_OPTIMA = {
+    StopReason.UNSOLVED,
+    StopReason.DIVERGED,
+    StopReason.SEPARABLE,
+    StopReason.INTERRUPTED,
+    StopReason.EPOCH,
+}
 
 
-@dataclass
-class ExactSolution:
-    """theta (original columns), and what was learnt on the way; losses and norms at both rows."""
+def _no_columns():
+    return np.empty(0, dtype=np.intp)
+
+
+@dataclass(kw_only=True)
+class Solution:
+    """theta, how it was reached, and what was learnt on the way.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (n_features + 1, 1, n_outputs)
+        Of the original columns, the intercept last.
+    loss : float
+        The objective there, penalty included.
+    solver : str
+        The solver that found it.
+    reason : Reason
+        Why it stopped.
+    history : History or None
+        One row for the start and for every iteration.
+    n_iter : int
+        Iterations made; 1 for a direct solution.
+    rate : float
+        The learning rate; NaN where there is none.
+    rank : int or None
+        Of the centred design; None where it was not determined.
+    condition : float or None
+        2-norm condition number of that design; None where nobody looked at it.
+    dependent : ndarray of int
+        Columns that depend on the others.
+    separation : Separation or None
+        How the classes are separated, so that there is no optimum; None where they are not.
+    gap : float
+        A bound of ``L(theta) - min L``; NaN where none was asked for.
+    proven : bool or None
+        Whether the gap is proven to be within the tolerance; None where nobody asked.
+    """
 
     theta: np.ndarray
-    solver: str
-    rank: int | None  # None where it was not determined
-    condition: float
-    start: tuple  # loss and gradient (original columns) at zero, penalty included
     loss: float
-    gradient: np.ndarray  # at theta, original columns
-    # Whether predictions notice each coefficient, (n_features, n_outputs); rarely asked.
-    noticeable: Callable[[], np.ndarray]
-    # Indices of columns that depend on the others.
-    dependent: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
-    converged: bool = True
+    solver: str
+    reason: Reason
+    history: History | None = None
+    n_iter: int = 1
+    rate: float = np.nan
+    rank: int | None = None
+    condition: float | None = None
+    dependent: np.ndarray = field(default_factory=_no_columns)
+    separation: Any = None
+    gap: float = np.nan
+    proven: bool | None = None
 
-    def checked(self):
-        """This solution; an error where float64 cannot hold a coefficient that is noticed."""
-        if not np.isfinite(self.theta).all():
-            raise FloatingPointError(_OUT_OF_RANGE.format("overflow"))
-        lost = np.abs(self.theta[:-1, 0]) < _TINY
-        if lost.any() and (self.noticeable() & lost).any():
-            raise FloatingPointError(_OUT_OF_RANGE.format("underflow"))
-        return self
+    @property
+    def converged(self):
+        """Whether theta is an optimum to the tolerance.
 
-    def times(self, unit, losses):
-        """The solution for ``y diag(unit)``, whose losses at zero and at theta are given, checked.
-
-        The penalised least squares are linear in y.
+        What the proof says, where one was asked for and the solver ended as it should; else
+        whether the solver stopped because it had arrived. Nobody arrives at the optimum of
+        separable classes.
         """
-        found = replace(
-            self,
-            theta=self.theta * unit,
-            gradient=self.gradient * unit,
-            start=(losses[0], self.start[1] * unit),
-            loss=losses[1],
-        ).checked()
-        if not np.isfinite(losses).all():
-            raise FloatingPointError(overflow("y"))
-        return found
+        if self.reason in _NO_OPTIMA or self.separation is not None:
+            return False
+        return self.reason in _OPTIMA if self.proven is None else bool(self.proven)
 
+    @property
+    def dependent_columns(self):
+        """The columns that depend on others, as many as the rank falls short of, or None.
 
-def noticeable(coef, spread, y_size):
-    """Whether ``coef_j`` times the spread of its column is more than the rounding of a prediction.
+        None where the rank is not known, and of no more rows than columns: too many depend on
+        others to be worth a list.
+        """
+        n_features = len(self.theta) - 1
+        known = self.rank is not None and (len(self.dependent) or self.rank == n_features)
+        return self.dependent.astype(np.intp) if known else None
 
-    `coef` is (n_features, n_outputs), `y_size` the size of the targets, (n_outputs,).
-    """
-    reach = np.abs(coef) * spread[:, None]
-    return (reach > 1e-8 * reach.max(axis=0, initial=0.0)) & (reach > 1e-13 * y_size)
-
-
-def extreme_units(y):
-    """Powers of two that bring each target to ordinary sizes; None where all are of such."""
-    largest = np.maximum(y.max(axis=0), -y.min(axis=0))
-    extreme = (largest > 0.0) & ((largest < _SMALL_TARGET) | (largest > _LARGE_TARGET))
-    if not extreme.any():
-        return None
-    return np.ldexp(1.0, np.where(extreme, np.clip(np.frexp(largest)[1], -1000, 1000), 0))
+    @property
+    def separating_columns(self):
+        """The columns that do most of the separating; none where the classes are not separable."""
+        return _no_columns() if self.separation is None else self.separation.columns

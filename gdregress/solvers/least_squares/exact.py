@@ -11,7 +11,7 @@ from scipy import linalg
 
 from ...problem.moments import CentredFactor, CentredMoments
 from ..cholesky import ScaledCholesky
-from ..solution import ExactSolution, extreme_units, noticeable
+from .found import LeastSquaresSolution, extreme_units, noticeable
 from .lsmr import solve_by_lsmr
 from .row_space import row_space_work, solve_in_row_space
 from .triangle import is_negligible, rank_threshold, triangle_solve
@@ -346,7 +346,7 @@ def _wide_ridge(centred, target, root_ridge):
 
 def _solution(statistics, *, theta, gradient, **found):
     frame = statistics.frame
-    return ExactSolution(
+    return LeastSquaresSolution(
         theta=frame.leave(theta),
         noticeable=lambda: noticeable(theta[:-1, 0], statistics.spread, statistics.y_size),
         gradient=frame.gradient_outside(gradient),

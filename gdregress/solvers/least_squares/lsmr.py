@@ -11,7 +11,8 @@ LSMR minimises ``|A diag(1/u) v - y|`` over v = u w: the columns, penalty includ
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from ..solution import ExactSolution, noticeable
+from ...history import StopReason
+from .found import LeastSquaresSolution, noticeable
 from .triangle import is_negligible
 
 __all__ = ["CentredDesign", "solve_by_lsmr"]
@@ -101,7 +102,7 @@ class CentredDesign:
         loss, gradient = framed.value_and_gradient(theta)
         start_loss, start_gradient = framed.value_and_gradient(np.zeros_like(theta))
         outside = framed.frame.gradient_outside
-        return ExactSolution(
+        return LeastSquaresSolution(
             theta=framed.frame.leave(theta),
             noticeable=lambda: noticeable(coef, self.spread, np.abs(self.targets).max(axis=0)),
             solver="lstsq",
@@ -145,7 +146,8 @@ def solve_by_lsmr(objective, work):
             done = shortest is not None or blocks.n_samples > n_features
             coef[:, k] = coef[:, k] if shortest is None else shortest
         converged = converged and done
-    return design.solution(coef, rank=None, condition=np.nan, converged=converged)
+    reason = StopReason.SOLVED if converged else StopReason.UNSOLVED
+    return design.solution(coef, rank=None, condition=np.nan, reason=reason)
 
 
 def _shortest(design, coef, unit, max_steps):

@@ -10,8 +10,8 @@ from ...problem.moments import CentredFactor, QuadraticObjective
 from ...rows.blocks import RowBlocks
 from ...rows.frame import Frame
 from ...rows.kernels import Block, RFactor
-from ..solution import ExactSolution, extreme_units, noticeable
 from .exact import solve_least_squares
+from .found import LeastSquaresSolution, extreme_units, noticeable
 from .triangle import triangle_solve
 
 __all__ = ["LeastSquaresStream"]
@@ -131,7 +131,7 @@ class LeastSquaresStream:
         )
         theta = factor.theta(coef)
         loss, gradient = objective.value_and_gradient(theta)
-        found = ExactSolution(
+        found = LeastSquaresSolution(
             theta=frame.leave(theta),
             noticeable=lambda: noticeable(coef, factor.spread, factor.y_size),
             solver="lstsq",

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
+from ..solution import Solution
 from .metrics import backtrack, choose_metric, full_metric
 from .separation import AT_REST, Separation, separation_near
 
@@ -56,16 +57,13 @@ def newton(
 
     Returns
     -------
-    theta : ndarray
-        With several classes in the gauge of mean zero over the classes (its intercepts alone
-        where coefficients are penalised, which fixes theirs).
-    reason : StopReason
-    separation : Separation
-        With ``StopReason.SEPARABLE`` how the classes are separated.
+    Solution
+        Of several classes theta is in the gauge of mean zero over the classes (its intercepts
+        alone where coefficients are penalised, which fixes theirs).
     """
     run = _Run(objective, theta, tol, choose)
     run.record(history, 0, validation)
-    reason = None
+    reason, iteration = None, 0
     for iteration in range(1, max_iter + 1):
         if watch is not None:
             watch.begin(run.outside)
@@ -76,7 +74,16 @@ def newton(
         reason = reason or run.verdict()
         if reason is not None:
             break
-    return run.result(), reason or StopReason.MAX_ITER, run.separation
+    reason = reason or StopReason.MAX_ITER
+    return Solution(
+        theta=run.result(),
+        loss=float(run.loss[0]),
+        solver="newton",
+        reason=reason,
+        history=history,
+        n_iter=iteration,
+        separation=run.separation if reason is StopReason.SEPARABLE else None,
+    )
 
 
 class _Run:
