@@ -46,29 +46,99 @@ def in_form(name, X, y, form, alpha):
     return standardised(problem) if form == "standardised" else problem
 
 
+# Rows of every level in the census of 1994; of quantiles and yes-or-no their proportions. The
+# last level of some is "unknown", which has no column.
+_CENSUS = {
+    "age": "1 1 1 1 1",
+    "work": "22696 2541 2093 1298 1116 960 14 7 1836",
+    "weight": "1 1 1 1 1",
+    "education": "51 168 333 646 514 933 1175 433 10501 7291 1382 1067 5355 1723 576 413",
+    "marital": "14976 10683 4443 1025 993 418 23",
+    "occupation": "4140 4099 4066 3770 3650 3295 2002 1597 1370 994 928 649 149 9 1843",
+    "relationship": "8305 5068 3446 981",
+    "race": "27816 3124 1039 311 271",
+    "sex": "2 1",
+    "gain": "11 1",
+    "loss": "20 1",
+    "hours": "1 1 1 1 1",
+    "country": (
+        "29170 643 198 137 121 114 106 100 95 90 81 80 75 73 70 67 64 62 60 59 51 44 43 37 34 31 "
+        "29 29 28 24 20 19 19 18 18 16 14 13 13 12 1 583"
+    ),
+}
+_CENSUS = {name: np.array(counts.split(), dtype=int) for name, counts in _CENSUS.items()}
+_WITH_UNKNOWN = {"work", "occupation", "country"}
+_GRADES = np.repeat(np.arange(5), (8, 1, 1, 3, 3))  # of the levels of education
+
+
 def census(n_samples, seed=0):
-    """Fourteen factors of a census, one-hot, 123 columns; the rarest levels have a few rows."""
-    levels = (5, 8, 5, 16, 5, 7, 14, 6, 5, 2, 2, 2, 5, 41)
-    X = one_hot(n_samples, levels, exponent=1.7, seed=seed)
-    y = draw_labels(X, 2, seed + 1, spread=2.2, offset=0.0)
+    """Fourteen factors of a census, one-hot, 123 columns; the rarest levels have a few rows.
+
+    Factors hang together through three latent traits; schooling is there twice, as sixteen levels
+    and as the five groups of them, and husbands are the married men: exact dependencies. A few
+    levels say nearly everything about the class (effects are t-distributed), so that the
+    curvature of the rarest vanishes on the way to the optimum.
+    """
+    rng = np.random.default_rng(seed)
+    latent = rng.standard_normal((n_samples, 3))
+    levels = {}
+    for name, counts in _CENSUS.items():
+        ordered = counts.min() == counts.max() or name == "education"
+        order = np.arange(len(counts)) if ordered else rng.permutation(len(counts))
+        score = latent @ rng.standard_normal(3) + rng.standard_normal(n_samples)
+        levels[name] = order[_levels(score, counts[order])]
+    married = levels["marital"] == 0
+    spouse = 4 + levels["sex"]
+    levels["relationship"] = np.where(married, spouse, levels["relationship"])
+    columns = [_indicators(level, name) for name, level in levels.items()]
+    columns.append(_GRADES[levels["education"]][:, None] == np.arange(5))
+    X = np.column_stack(columns).astype(float)
+    y = _rare_class(X, 0.24, rng, degrees=3.0, spread=2.2)
     return f"census {n_samples:,} × {X.shape[1]}", X, y
 
 
+def _levels(score, counts):
+    """The level of every row: as many rows of each as its share of `counts`, by rank of score."""
+    rank = np.empty(len(score))
+    rank[np.argsort(score, kind="stable")] = np.arange(len(score)) + 0.5
+    return np.searchsorted(np.cumsum(counts) / np.sum(counts), rank / len(score))
+
+
+def _indicators(level, name):
+    n_levels = 6 if name == "relationship" else len(_CENSUS[name])
+    return level[:, None] == np.arange(n_levels - (name in _WITH_UNKNOWN))
+
+
+def _rare_class(X, share, rng, *, degrees, spread):
+    """Labels from a logistic model with t-distributed effects; `share` of them are 1."""
+    z = X @ rng.standard_t(degrees, X.shape[1])
+    z = z * (spread / z.std()) + rng.logistic(size=len(z))
+    return (z > np.quantile(z, 1.0 - share)).astype(np.int64)
+
+
 def web_pages(n_samples, seed=0):
-    """300 binary keywords, 4 % ones, frequencies by a power law, topics that share them; 3 %
-    of the pages are of the class."""
+    """300 binary keywords, 3 % ones, frequencies by a power law, topics that share them.
+
+    Forty keywords come with another on nine of ten of its pages and hardly ever without it. Three
+    pages of a hundred are of the class, and a few keywords nearly decide which.
+    """
     rng = np.random.default_rng(seed)
-    n_features, n_topics = 300, 20
-    frequency = 0.55 * np.arange(1, n_features + 1.0) ** -0.62
+    n_features, n_topics, n_followers = 300, 20, 40
+    frequency = np.arange(1, n_features + 1.0) ** -1.2
+    frequency *= 11.6 / frequency.sum()  # keywords on a page
     affinity = rng.lognormal(0.0, 1.2, (n_topics, n_features))
     affinity /= affinity.mean(axis=0)
     topic = rng.integers(0, n_topics, n_samples)
     chance = np.minimum(frequency * affinity[topic], 0.95)
-    X = sparse.csr_array((rng.random((n_samples, n_features)) < chance).astype(float))
-    coef = rng.standard_normal(n_features)
-    z = X @ coef
-    y = (z - np.quantile(z, 0.97) + rng.logistic(size=n_samples) > 0).astype(np.int64)
-    return f"web pages {n_samples:,} × {n_features}", narrow(X), y
+    X = (rng.random((n_samples, n_features)) < chance).astype(float)
+    followers = rng.choice(np.arange(20, n_features), n_followers, replace=False)
+    for follower, leader in zip(followers, rng.integers(0, n_features, n_followers)):
+        leader = min(leader, follower - 1)
+        draw = rng.random(n_samples)
+        X[:, follower] = np.where(X[:, leader] > 0, draw < 0.9, X[:, follower] * (draw < 0.1))
+    X = X[:, rng.permutation(n_features)]
+    y = _rare_class(X, 0.03, rng, degrees=2.0, spread=3.0)
+    return f"web pages {n_samples:,} × {n_features}", narrow(sparse.csr_array(X)), y
 
 
 def spam(n_samples, seed=0):
@@ -122,32 +192,31 @@ def forest_cover(n_samples, seed=0):
 
 
 def bag_of_words(n_samples, n_words=54_877, seed=0):
-    """Documents as unit vectors of word weights: words by Zipf's law, two mixed topics."""
+    """Which words are in a document, 0 or 1: words by Zipf's law, some 180 in a document.
+
+    Four of ten words come from the other topic: no word gives a class away, but all together, as
+    there are more words than documents. The commonest words are in nearly all of them, the rarest
+    in none: products with the Hessian converge slowly.
+    """
     rng = np.random.default_rng(seed)
-    zipf = 1.0 / np.arange(3, n_words + 3.0)
-    tilt = rng.normal(0.0, 0.7, n_words)
-    y = rng.integers(0, 2, n_samples)
+    zipf = 1.0 / np.arange(1, n_words + 1.0)
+    tilt = rng.normal(0.0, 0.5, n_words)
+    y = (rng.random(n_samples) < 0.53).astype(np.int64)
     chances = [np.cumsum(zipf * np.exp(sign * tilt)) for sign in (-1.0, 1.0)]
-    lengths = np.maximum(8, rng.lognormal(4.9, 0.7, n_samples)).astype(int)
+    lengths = np.maximum(8, rng.lognormal(5.3, 0.7, n_samples)).astype(int)
     rows, columns = [], []
     for row, (label, length) in enumerate(zip(y, lengths)):
-        # A tenth of the words come from the other topic: no word gives a class away.
-        topics = np.where(rng.random(length) < 0.1, 1 - label, label)
+        topics = np.where(rng.random(length) < 0.4, 1 - label, label)
         for topic in (0, 1):
             n_drawn = int((topics == topic).sum())
             chance = chances[topic]
             columns.append(np.searchsorted(chance, rng.random(n_drawn) * chance[-1]))
             rows.append(np.full(n_drawn, row))
     rows, columns = np.concatenate(rows), np.concatenate(columns)
-    counts = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_samples, n_words))
-    counts.sum_duplicates()
-    seen = np.bincount(counts.indices, minlength=n_words)
-    inverse_frequency = np.log((1.0 + n_samples) / (1.0 + seen))
-    counts.data = (1.0 + np.log(counts.data)) * inverse_frequency[counts.indices]
-    row_of = np.repeat(np.arange(n_samples), np.diff(counts.indptr))
-    norms = np.sqrt(np.bincount(row_of, counts.data**2, minlength=n_samples))
-    counts.data /= norms[row_of]
-    return f"bag of words {n_samples:,} × {n_words:,}", counts, y
+    X = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_samples, n_words))
+    X.sum_duplicates()
+    X.data[:] = 1.0
+    return f"bag of words {n_samples:,} × {n_words:,}", X, y
 
 
 def gene_expression(n_samples, n_genes=7_129, seed=0):
