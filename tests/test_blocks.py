@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.sampling import sample_rows
 
 
 class Rows:
@@ -160,7 +161,7 @@ each_sample = pytest.mark.parametrize(("n_rows", "n_sampled"), SAMPLES)
 def test_sampled_rows_are_sorted_unique_and_about_as_many_as_asked(n_rows, n_sampled, is_sparse):
     X = table(n_rows)[0]
     blocks = RowBlocks(sparse.csr_matrix(X) if is_sparse else X)
-    rows, probability = blocks.sample_rows(n_sampled)
+    rows, probability = sample_rows(blocks, n_sampled)
     assert len(rows) == len(probability)
     assert np.all(np.diff(rows) > 0)
     assert rows[0] >= 0
@@ -171,7 +172,7 @@ def test_sampled_rows_are_sorted_unique_and_about_as_many_as_asked(n_rows, n_sam
 
 def test_the_sample_is_the_same_every_time():
     X = table(1000)[0]
-    assert_array_equal(RowBlocks(X).sample_rows(100)[0], RowBlocks(X.copy()).sample_rows(100)[0])
+    assert_array_equal(sample_rows(RowBlocks(X), 100)[0], sample_rows(RowBlocks(X.copy()), 100)[0])
 
 
 @each_sample
@@ -187,7 +188,7 @@ def test_every_row_has_the_probability_that_is_claimed(n_rows, n_sampled, monkey
     total = np.arange(n_rows) + 1.0
     for draw in range(n_draws):
         monkeypatch.setattr(np.random, "default_rng", lambda _, draw=draw: make(draw))
-        rows, probability = blocks.sample_rows(n_sampled)
+        rows, probability = sample_rows(blocks, n_sampled)
         frequency[rows] += 1 / n_draws / probability
         estimate[draw] = np.sum(total[rows] / probability)
     assert np.mean(frequency == 0) == 0 or n_draws * n_sampled < 20 * n_rows
@@ -208,7 +209,7 @@ def test_a_rare_column_is_always_covered_with_certainty(is_sparse, n_ones):
     rare = np.random.default_rng(1).choice(30_000, n_ones, replace=False)
     X[:, 1] = 0.0
     X[rare, 1] = 1.0
-    rows, probability = RowBlocks(sparse.csr_matrix(X) if is_sparse else X).sample_rows(3000)
+    rows, probability = sample_rows(RowBlocks(sparse.csr_matrix(X) if is_sparse else X), 3000)
     assert np.isin(rare, rows).all()
     assert_array_equal(probability[np.isin(rows, rare)], 1.0)
     assert_array_equal(probability[~np.isin(rows, rare)], probability.min())
@@ -223,9 +224,44 @@ def test_many_rare_columns_are_all_covered(is_sparse):
     X = np.eye(n_levels, dtype=np.float32)[levels]
     X = np.column_stack([X, np.isin(np.arange(n_rows), [5, 77, 10_003])])
     blocks = RowBlocks(sparse.csr_matrix(X) if is_sparse else X)
-    rows, _ = blocks.sample_rows(2000)
+    rows, _ = sample_rows(blocks, 2000)
     missing = np.flatnonzero(np.asarray(abs(X[rows]).sum(axis=0)).ravel() == 0)
     assert list(missing) == []
+
+
+@pytest.mark.parametrize("usual", [0.0, -0.013, 7.0])
+def test_a_rare_level_is_rare_whatever_the_others_are(usual):
+    """A standardised one-hot column has no zeros, but one value nearly everywhere."""
+    X = table(30_000)[0]
+    rare = np.array([3, 12_000, 29_998])
+    X[:, 1] = usual
+    X[rare, 1] = 76.0
+    rows, probability = sample_rows(RowBlocks(X), 3000)
+    assert np.isin(rare, rows).all()
+    assert_array_equal(probability[np.isin(rows, rare)], 1.0)
+
+
+@pytest.mark.parametrize("n_rare", [2, 100, 900])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_rare_class_has_half_of_an_equal_share_of_a_sample_or_all_its_rows(n_rare, weighted):
+    X = table(30_000)[0]
+    y = np.zeros((30_000, 1), dtype=np.intp)
+    y[::2] = 1
+    rare = np.random.default_rng(2).choice(30_000, n_rare, replace=False)
+    y[rare] = 2
+    weight = None
+    if weighted:  # a row without weight is no row
+        weight = np.ones(30_000)
+        weight[rare[0]] = 0.0
+        rare = rare[1:]
+    rows, probability = sample_rows(RowBlocks(X, y, weight), 2400, 3)
+    drawn = np.isin(rows, rare)
+    assert np.all(np.diff(rows) > 0)
+    assert drawn.sum() == min(len(rare), 400)
+    for share in (drawn, y[rows, 0] == 0, y[rows, 0] == 1):  # each stands for its class
+        k = y[rows[share][0], 0]
+        weighing = (y[:, 0] == k) & (True if weight is None else weight > 0)
+        assert_allclose(np.sum(1 / probability[share]), weighing.sum(), rtol=0.1)
 
 
 def test_a_subset_has_its_own_rows_targets_and_weights():
@@ -241,5 +277,5 @@ def test_a_subset_has_its_own_rows_targets_and_weights():
 def test_subset_weights_sum_to_the_total_in_expectation():
     """Each weight divided by its probability: without weights their sum is the number of rows."""
     blocks = RowBlocks(np.ones((10_007, 1)))
-    rows, probability = blocks.sample_rows(2000)
+    rows, probability = sample_rows(blocks, 2000)
     assert_allclose(blocks.subset(rows, 1 / probability).total_weight, 10_007, rtol=1e-3)

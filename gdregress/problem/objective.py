@@ -64,6 +64,7 @@ from ..rows.kernels import (
     RowCurvature,
     SmallestRival,
 )
+from ..rows.sampling import sample_rows
 from .evaluation import Evaluation
 from .hessians import AppliedHessian
 from .losses import SquaredLoss
@@ -385,11 +386,12 @@ class BlockObjective:
     def sampled(self, n_rows):
         """The objective on a sample of about `n_rows` rows, and a share c of all that it is.
 
-        See :meth:`~gdregress.rows.blocks.RowBlocks.sample_rows`. Weights are divided by the
+        See :func:`~gdregress.rows.sampling.sample_rows`. Weights are divided by the
         probabilities of the rows, which makes the sample an unbiased likeness; the Hessian of all
         rows is at least c times that of the sample.
         """
-        rows, probability = self.blocks.sample_rows(n_rows)
+        n_classes = None if self.is_quadratic else max(2, self.shape[1])
+        rows, probability = sample_rows(self.blocks, n_rows, n_classes)
         sample = self.on_rows(self.blocks.subset(rows, 1.0 / probability))
         weight = sample.total_weight / self.total_weight
         return sample, min(1.0, float(probability.min()) * weight)

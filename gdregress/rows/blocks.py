@@ -24,10 +24,6 @@ _BLOCK_BYTES = 2**22
 _MIN_BLOCK_ROWS = 32
 # A reduction hands out this many runs of blocks; each run sums its own blocks first.
 _N_RUNS = 32
-# A column with fewer entries than this in a sample is rare.
-_RARE = 20
-# So many rows of a sample show that no column is, in most tables.
-_PILOT_ROWS = 1024
 
 
 class PerRow(NamedTuple):
@@ -184,61 +180,6 @@ class RowBlocks:
         """Room for rows of X as they are, and for ``[X 1]``, which holds its ones."""
         taken = np.empty((n_rows, self.n_features), dtype=self.X.dtype)
         return taken, np.ones((n_rows, self.n_features + 1))
-
-    def sample_rows(self, n_rows):
-        """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
-
-        One row of each of `n_rows` runs of equal length, with a fixed seed: "exact" is
-        reproducible. Rows that weigh nothing are passed over. Columns with few entries other than
-        zero in the sample are rare: the first rows that have them are taken too, with certainty.
-        """
-        n_weighing = self.n_weighing
-        edges = np.arange(n_rows + 1) * n_weighing // n_rows
-        length = np.diff(edges)
-        rows = edges[:-1] + (np.random.default_rng(0).random(n_rows) * length).astype(np.intp)
-        if n_weighing < self.n_samples:
-            rows = np.flatnonzero(self.sample_weight)[rows]
-        probability = 1.0 / length
-        enough = min(_RARE, n_rows // 2)
-        pilot = rows[:: max(1, n_rows // _PILOT_ROWS)]
-        if self._entries(pilot).min(initial=enough) >= enough:
-            return rows, probability
-        rare = np.flatnonzero(self._entries(rows) < enough)
-        if not len(rare):
-            return rows, probability
-        certain = self._first_rows(rare)
-        kept = ~np.isin(rows, certain)
-        rows = np.concatenate([rows[kept], certain])
-        probability = np.concatenate([probability[kept], np.ones(len(certain))])
-        order = np.argsort(rows, kind="stable")
-        return rows[order], probability[order]
-
-    def _entries(self, rows):
-        """The number of entries other than zero of every column in some rows."""
-        counts = np.zeros(self.n_features, dtype=np.int64)
-        for begin in range(0, len(rows), self.block_rows):
-            X = self.X[rows[begin : begin + self.block_rows]]
-            if self.is_sparse:
-                counts += np.bincount(X.indices, minlength=self.n_features)
-            else:
-                counts += np.count_nonzero(X, axis=0)
-        return counts
-
-    def _first_rows(self, columns):
-        """The first rows that have an entry other than zero in one of the columns."""
-        seen = np.zeros(len(columns), dtype=np.int64)
-        found = []
-        for begin in range(0, self.n_samples, self.block_rows):
-            X = self.X[begin : begin + self.block_rows][:, columns]
-            entries = (X.toarray() if self.is_sparse else X) != 0
-            if self.sample_weight is not None:
-                entries &= self.sample_weight[begin : begin + self.block_rows, None] > 0.0
-            wanted = entries & (np.cumsum(entries, axis=0) + seen <= _RARE)
-            found.append(begin + np.flatnonzero(wanted.any(axis=1)))
-            seen += entries.sum(axis=0)
-            if seen.min() >= _RARE:
-                break
-        return np.concatenate(found)
 
     def subset(self, rows, factor):
         """The blocks of some rows, copied, their weights times `factor` (None for ones)."""
