@@ -11,11 +11,18 @@ from gdregress.history import History, StopReason
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.choice import Limits, Pace, choose_metric, sampled_metric
+from gdregress.solvers.newton.full import FullMetric
+from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
-from gdregress.solvers.newton.metrics import FullMetric, SampledMetric, choose_metric
 from gdregress.solvers.newton.newton import newton
 
-METRICS = {"full": FullMetric, "Krylov": KrylovMetric, "sampled": SampledMetric}
+METRICS = {
+    "full": FullMetric,
+    "Krylov": KrylovMetric,
+    "sampled": SampledMetric,
+    "lazy": LazyMetric,
+}
 each_metric = pytest.mark.parametrize("metric", METRICS)
 each_alpha = pytest.mark.parametrize("alpha", [0.0, 1e-3])
 each_kind = pytest.mark.parametrize("name", ["sigmoid", "softmax"])
@@ -24,7 +31,8 @@ each_kind = pytest.mark.parametrize("name", ["sigmoid", "softmax"])
 CHOOSE = {
     "full": FullMetric,
     "Krylov": KrylovMetric,
-    "sampled": lambda framed: SampledMetric.of(framed, smallest=200),
+    "sampled": lambda framed: sampled_metric(framed, Limits(smallest=200)),
+    "lazy": lambda framed: LazyMetric(framed, Pace({"all": 5.0})),
 }
 
 
@@ -466,10 +474,10 @@ def test_the_direction_is_newtons_where_columns_depend_on_each_other(name):
     objective = objective_of(name, np.column_stack([X, X[:, 0] - X[:, 2]]), y, weight)
     theta = np.random.default_rng(13).standard_normal((6, 1, objective.shape[1]))
     metric = FullMetric(objective)
-    gradient = objective.value_and_gradient(theta)[1]
-    direction, _ = metric.direction(theta, gradient, 0.0)
+    at = metric.look(theta)
+    direction, _ = metric.direction(at, 0.0)
     assert metric.is_exact
-    assert_allclose(objective.hessian_product(theta, direction), -gradient, atol=1e-13)
+    assert_allclose(objective.hessian_product(theta, direction), -at.gradient, atol=1e-13)
 
 
 # The start
@@ -529,8 +537,8 @@ def test_a_start_that_is_good_but_saturated(metric, size, force):
 
 def test_failing_to_step_is_not_convergence():
     class Uphill(FullMetric):
-        def direction(self, theta, gradient, tolerance):
-            return 1e30 * gradient, np.inf
+        def direction(self, at, tolerance):
+            return 1e30 * at.gradient, np.inf
 
     X, y, _ = table("sigmoid")
     objective, theta = objective_of("sigmoid", X, y), np.zeros((5, 1, 1))

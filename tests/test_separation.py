@@ -18,8 +18,10 @@ from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.choice import Limits, Pace, sampled_metric
+from gdregress.solvers.newton.full import FullMetric
+from gdregress.solvers.newton.kept import LazyMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
-from gdregress.solvers.newton.metrics import FullMetric, SampledMetric
 from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.separation import separation, separation_near
 
@@ -28,8 +30,9 @@ CHOOSE = {
     "full": FullMetric,
     "Krylov": KrylovMetric,
     "sampled": lambda framed: (
-        SampledMetric.of(framed, smallest=20, largest_share=1.0) or FullMetric(framed)
+        sampled_metric(framed, Limits(smallest=20, largest_share=1.0)) or FullMetric(framed)
     ),
+    "lazy": lambda framed: LazyMetric(framed, Pace({"all": 5.0})),
 }
 
 
@@ -370,7 +373,7 @@ def test_a_newton_step_that_moves_no_row_by_1_leaves_no_separation(name):
         objective = Design(X, y).objective()
         theta = rng.standard_normal((5, 1, kind.n_outputs)) * trial / 10
         metric = FullMetric(objective)
-        direction, _ = metric.direction(theta, objective.value_and_gradient(theta)[1], 0.0)
+        direction, _ = metric.direction(metric.look(theta), 0.0)
         if not metric.is_exact:
             continue
         z = X @ direction[:-1, 0] + direction[-1, 0]

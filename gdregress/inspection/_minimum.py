@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..solvers.newton.metrics import FullMetric, backtrack
+from ..solvers.newton.full import FullMetric
+from ..solvers.newton.steps import backtrack
 
 __all__ = ["MAX_PARAMETERS", "active_newton", "newton_to_the_end"]
 
@@ -22,20 +23,18 @@ def newton_to_the_end(framed: Any, theta: np.ndarray, max_steps: int = _MAX_STEP
     Where there is none, a theta far out on the way to it.
     """
     metric = FullMetric(framed)
-    loss, gradient = metric.evaluate(theta)
+    at = metric.look(theta)
     previous = np.inf
     for _ in range(max_steps):
-        direction, decrement = metric.direction(theta, gradient, 0.0)
+        direction, decrement = metric.direction(at, 0.0)
         # At rounding level the decrement no longer shrinks by much.
-        if not decrement > 0.0 or (decrement <= 1e-12 * loss[0] and decrement > 0.1 * previous):
+        if not decrement > 0.0 or (decrement <= 1e-12 * at.loss[0] and decrement > 0.1 * previous):
             break
         previous = decrement
-        theta, loss, gradient, step = backtrack(
-            framed, theta, loss, gradient, direction, metric.evaluate
-        )
-        if step == 0.0 or decrement <= _EPS**2 * loss[0]:
+        at, step = backtrack(at, direction, metric.look)
+        if step == 0.0 or decrement <= _EPS**2 * at.loss[0]:
             break
-    return theta
+    return at.theta
 
 
 def active_newton(framed: Any, theta: np.ndarray, max_steps: int = 3 * _MAX_STEPS) -> np.ndarray:

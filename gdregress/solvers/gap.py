@@ -303,7 +303,8 @@ class OptimalityGap:
         n_parameters = theta.size
         work = objective.blocks.n_samples * n_parameters**2 if objective.loss.is_coupled else 0
         if n_parameters > _MAX_FACTORED_PARAMETERS or work > _MAX_COUPLED_WORK:
-            step, decrement = KrylovMetric(framed).direction(inside, pull, 0.0)
+            hessian = framed.hessian_at(inside)
+            step, decrement = KrylovMetric(framed).solve(hessian, pull, 0.0)
             return decrement if framed.largest_move(step) <= 1.0 else math.inf
         if self._singular is None or self._singular.framed.frame is not frame:
             self._singular = SingularDirections(framed)

@@ -30,12 +30,14 @@ class FactoredHessian(NamedTuple):
 
 
 def factor_hessian(framed, hessian, singular):
-    """A Hessian of the objective, factored; it is overwritten."""
+    """A Hessian of the objective, factored."""
     if not np.isfinite(hessian).all():
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
-    _fix_gauge(hessian, framed)
+    if framed.shape[1] > 1:
+        hessian = _without_gauge(hessian, framed)
     dead = ~(hessian.diagonal() > 0.0)  # columns of zeros: nothing to learn, nothing to move
     if dead.any():
+        hessian = hessian.copy()
         hessian[dead] = hessian[:, dead] = 0.0
         hessian[dead, dead] = 1.0
     try:
@@ -49,21 +51,21 @@ def factor_hessian(framed, hessian, singular):
     return FactoredHessian(factor, regular, exact, dead)
 
 
-def _fix_gauge(hessian, framed):
-    """Make the softmax Hessian regular along the gauge, which no step then moves.
+def _without_gauge(hessian, framed):
+    """A copy of the softmax Hessian, regular along the gauge, which no step then moves.
 
     Adding a constant to all classes of an unpenalised row j of theta changes nothing:
     ``H (e_j kron 1) = 0`` and ``g^T (e_j kron 1) = 0``. Adding ``h_jj / K 1 1^T`` to its block
     leaves the solution of ``H d = -g`` that is orthogonal to the gauge. A penalty below rounding
     level does not fix the gauge; where the means over the classes are zero it asks for nothing.
     """
+    hessian = hessian.copy()
     n_features, n_outputs = framed.shape
-    if n_outputs == 1:
-        return
     blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
     trace = np.einsum("jkjk->j", blocks)
     j = np.flatnonzero(framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace)
     blocks[j, :, j, :] += trace[j, None, None] / n_outputs**2
+    return hessian
 
 
 class SingularDirections:

@@ -32,18 +32,26 @@ class KrylovMetric:
     next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method").
     """
 
-    is_sampled = is_exact = is_saturated = False
+    is_sampled = is_kept = is_exact = is_saturated = gives_up = False
 
     def __init__(self, framed):
         self.framed = framed
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
-        self.evaluate = framed.value_and_gradient
         self._first = self._preconditioner = None
 
-    def direction(self, theta, gradient, tolerance):
+    def look(self, theta):
+        """The evaluation at theta, the curvatures of the rows first."""
+        at = self.framed.at(theta)
+        at.curvature  # noqa: B018  (computed on demand, and kept)
+        return at
+
+    def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
-        hessian = self.framed.hessian_at(theta)
+        return self.solve(at.curvature, at.gradient, tolerance)
+
+    def solve(self, hessian, gradient, tolerance):
+        """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``."""
         if self._preconditioner is None:
             n_features, n_outputs = self.framed.shape
             blocks_pay = n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS
@@ -63,7 +71,7 @@ class KrylovMetric:
         self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, -0.5 * float(np.vdot(gradient, direction))
 
-    def remember(self, change, gradient_change):
+    def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
 
 

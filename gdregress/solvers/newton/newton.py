@@ -8,7 +8,8 @@ in a frame of shifted and scaled columns, so the units of X play no part.
 
 A Hessian costs (p + 1) / 2 times the arithmetic of a gradient. Where rows are many, most of the
 way is therefore gone on samples of them, and the rest by quasi-Newton steps over all rows in the
-metric of the last sample. What stops them is a bound, not an estimate; see ``metrics``.
+metric of the last sample, or in a Hessian that is kept until another one pays; see ``choice``. What
+stops them is a bound, not an estimate; see ``kept``.
 """
 
 import math
@@ -18,8 +19,9 @@ import numpy as np
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
 from ..solution import Solution
-from .metrics import backtrack, choose_metric, full_metric
+from .choice import choose_metric, newton_metric
 from .separation import AT_REST, Separation, separation_near
+from .steps import backtrack, with_gradient
 
 __all__ = ["newton"]
 
@@ -28,8 +30,6 @@ _EPS = np.finfo(np.float64).eps
 _SHARE = 1e-5
 # A loss below this share of that at zero is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
-# Steps in the metric of a sample before it is given up.
-_MAX_SAMPLED_STEPS = 40
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
 
@@ -77,7 +77,7 @@ def newton(
     reason = reason or StopReason.MAX_ITER
     return Solution(
         theta=run.result(),
-        loss=float(run.loss[0]),
+        loss=run.loss,
         solver="newton",
         reason=reason,
         history=history,
@@ -87,7 +87,7 @@ def newton(
 
 
 class _Run:
-    """Where a fit by Newton's method is: theta in a frame, loss and gradient there, the metric."""
+    """Where a fit by Newton's method is: theta in a frame, what is known there, the metric."""
 
     def __init__(self, objective, theta, tol, choose):
         self.objective, self.tol = objective, tol
@@ -96,49 +96,57 @@ class _Run:
         self._asked = self._begun = self._is_last = False
         self._enter(objective.solver_frame(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
-            self.loss = self.framed.value(self.theta)
-            self.gradient = np.full_like(self.theta, np.nan)
-        else:
-            self._evaluate()
-        self._at_zero = float(self.framed.value(np.zeros_like(self.theta))[0])
-        self._yardstick = min(float(self.loss[0]), self._at_zero)
+            self.at = self.framed.at(self.framed.frame.enter(theta))
+        zero = np.zeros_like(self.at.theta)
+        at_start = not self.at.theta.any()
+        self._at_zero = float(self.loss if at_start else self.framed.value(zero)[0])
+        self._yardstick = min(self.loss, self._at_zero)
         self._update, self._t = None, math.nan
 
     def _enter(self, frame, theta, choose):
         """Work in a frame from here on, theta being of the original columns."""
         self.framed = self.objective.in_frame(frame)
-        self.theta = frame.enter(theta)
         self.metric = choose(self.framed)
+        if not self.metric.is_sampled:
+            self._look(frame.enter(theta))
 
-    def _evaluate(self):
+    def _look(self, theta):
         """Loss and gradient where a direction is to begin; they have to be finite."""
-        self.loss, self.gradient = self.metric.evaluate(self.theta)
-        if not (np.isfinite(self.loss[0]) and np.isfinite(self.gradient).all()):
+        self.at = self.metric.look(theta)
+        if not (np.isfinite(self.at.loss[0]) and np.isfinite(self.at.gradient).all()):
             raise FloatingPointError(
                 "The loss at the start overflows float64; rescale X to ordinary units."
             )
 
     @property
+    def loss(self):
+        return float(self.at.loss[0])
+
+    @property
     def outside(self):
         """theta of the original columns."""
-        return self.framed.frame.leave(self.theta)
+        return self.framed.frame.leave(self.at.theta)
 
     @property
     def tolerance(self):
         """What the decrement is to fall to: ``1e-5 tol`` of the yardstick, or rounding level."""
-        rounding = 4.0 * _EPS * max(float(self.loss[0]), _EPS * self._yardstick)
+        rounding = 4.0 * _EPS * max(self.loss, _EPS * self._yardstick)
         return max(_SHARE * self.tol * self._yardstick, rounding)
 
     def record(self, history, iteration, validation):
         """One row of the history."""
-        outside = self.framed.frame.gradient_outside(self.gradient)
-        moved = math.nan if self._update is None else math.sqrt(np.vdot(self._update, self._update))
+        norm, moved = math.nan, math.nan
+        if self._begun or not self.metric.is_sampled:
+            outside = self.framed.frame.gradient_outside(self.at.gradient)
+            norm = math.sqrt(np.vdot(outside, outside))
+        if self._update is not None:
+            moved = math.sqrt(np.vdot(self._update, self._update))
         held_out = math.nan if validation is None else float(validation.value(self.outside)[0])
         history.record(
             iteration,
             iteration,
-            float(self.loss[0]),
-            gradient_norm=math.sqrt(np.vdot(outside, outside)),
+            self.loss,
+            gradient_norm=norm,
             update_norm=moved,
             learning_rate=self._t,
             validation_loss=held_out,
@@ -163,54 +171,64 @@ class _Run:
         Newton step knows. At a start the mean over the classes of penalised coefficients, which
         the loss does not see, is put to its optimum: zero.
         """
-        if not self.theta.any():
+        theta = self.at.theta
+        if not theta.any():
             return
-        if self.is_penalised and self.theta.shape[2] > 1:
-            self.theta = self.theta - self.theta.mean(axis=2, keepdims=True)
-        if self.loss[0] > self._at_zero:
-            trials = self.theta * _SHRINK[:, None]
+        if self.is_penalised and theta.shape[2] > 1:
+            theta = theta - theta.mean(axis=2, keepdims=True)
+        if self.loss > self._at_zero:
+            trials = theta * _SHRINK[:, None]
             best = np.argmin(self.framed.value(trials))
-            self.theta = np.ascontiguousarray(trials[:, best : best + 1])
-        if not self.metric.is_sampled:
-            self._evaluate()
+            theta = np.ascontiguousarray(trials[:, best : best + 1])
+        if theta is self.at.theta:
+            return
+        if self.metric.is_sampled:
+            self.at = self.framed.at(theta)
+        else:
+            self._look(theta)
 
     def _descend_samples(self):
         """Go to the optimum of a sample; whether that was a likeness of the rows."""
-        theta = self.metric.descend_samples(self.theta)
+        theta = self.metric.descend_samples(self.at.theta)
         if self.metric.is_suspicious and self._change_basis():
             return False
         if not self.metric.is_suspicious or self.is_penalised or self.metric.spans_the_rows():
-            loss, gradient = self.framed.value_and_gradient(theta)
-            if loss[0] < self._at_zero:
-                self._direction = theta - self.theta
-                self.theta, self.loss, self.gradient = theta, loss, gradient
+            at = with_gradient(self.framed, theta)
+            if at.loss[0] < self._at_zero:
+                self._direction, self.at = theta - self.at.theta, at
                 return True
-        self.metric = full_metric(self.framed)
-        self._evaluate()
+        self._leave_the_metric()
         return False
+
+    def _leave_the_metric(self):
+        """Go on with the Hessian of all rows at every step."""
+        self.metric = newton_metric(self.framed)
+        self._look(self.at.theta)
 
     def _descend(self):
         """A step along the direction of the metric."""
-        direction, decrement = self.metric.direction(self.theta, self.gradient, self.tolerance)
+        direction, decrement = self.metric.direction(self.at, self.tolerance)
         if self.metric.is_suspicious and self._change_basis():
-            direction, decrement = self.metric.direction(self.theta, self.gradient, self.tolerance)
+            direction, decrement = self.metric.direction(self.at, self.tolerance)
+        if self.metric.gives_up:
+            self._leave_the_metric()
+            direction, decrement = self.metric.direction(self.at, self.tolerance)
         # The step of a full metric squares what the decrement measured before it.
         self._is_last = decrement <= self.tolerance
-        evaluate = self.framed.value_and_gradient if self._is_last else self.metric.evaluate
-        theta, loss, gradient, self._t = backtrack(
-            self.framed, self.theta, self.loss, self.gradient, direction, evaluate
-        )
+        look = self.metric.look
+        if self._is_last:
+            look = lambda theta: with_gradient(self.framed, theta)  # noqa: E731
+        before = self.at
+        self.at, self._t = backtrack(before, direction, look)
         self._direction = direction
-        self.metric.remember(theta - self.theta, gradient - self.gradient)
-        self.theta, self.loss, self.gradient = theta, loss, gradient
+        self.metric.remember(before, self.at, self._t)
 
     def _change_basis(self):
         """Go on in orthonormal columns where those of X are nearly dependent; whether it did."""
         basis = None if self.is_penalised else worthwhile_basis(self.framed)
         if basis is None:
             return False
-        self._enter(basis, self.outside, full_metric)
-        self._evaluate()
+        self._enter(basis, self.outside, newton_metric)
         return True
 
     def verdict(self):
@@ -219,26 +237,26 @@ class _Run:
         if not self.is_penalised and self._all_separated():
             return StopReason.SEPARABLE
         certain = self._is_last or (
-            metric.is_sampled and metric.certifies(self.theta, self.gradient, self.tolerance)
+            metric.is_kept and metric.certifies(self.at.theta, self.at.gradient, self.tolerance)
         )
         failed = self._t == 0.0
-        stuck = not metric.is_sampled and (failed or metric.is_saturated) and not self._asked
+        stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
         if (certain or stuck) and not self.is_penalised and self._partly_separated():
             return StopReason.SEPARABLE
         if certain:
             # A basis, once it was asked for, has told that there was nothing to be seen.
             blind = metric.is_blind and self.framed.basis is None
             return StopReason.LOSS if blind else StopReason.DECREMENT
-        if metric.is_sampled and (failed or metric.n_steps >= _MAX_SAMPLED_STEPS):
-            self.metric = full_metric(self.framed)
-        elif failed:
+        if failed and not metric.is_kept:
             return StopReason.LOSS
+        if failed:
+            self._leave_the_metric()
         return None
 
     def _all_separated(self):
         """Whether theta separates the classes: without a penalty, do not run after an optimum."""
-        confident = self.loss[0] < _CONFIDENT * self._at_zero
-        if not (confident and self.framed.margins(self.theta)[0] > 0.0):
+        confident = self.loss < _CONFIDENT * self._at_zero
+        if not (confident and self.framed.margins(self.at.theta)[0] > 0.0):
             return False
         self.separation = Separation.along(self.objective, "complete", self.outside[:, 0])
         return True
@@ -261,7 +279,7 @@ class _Run:
             return self.framed.largest_move(self._direction) < AT_REST
         if self.metric.is_saturated:
             return False
-        return self.framed.smallest_rival(self.theta) > 4.0 * self.tolerance
+        return self.framed.smallest_rival(self.at.theta) > 4.0 * self.tolerance
 
     def result(self):
         """theta of the original columns, in the gauge of mean zero over the classes."""

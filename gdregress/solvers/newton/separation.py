@@ -39,7 +39,9 @@ from scipy.optimize import linprog
 
 from ...problem.basis import Basis, worthwhile_basis
 from ...rows.kernels import Moments, Predictors, PulledBack
-from .metrics import FullMetric, SampledMetric, backtrack
+from .choice import sampled_metric
+from .full import FullMetric
+from .steps import backtrack
 
 __all__ = ["AT_REST", "Separation", "separation", "separation_near"]
 
@@ -120,7 +122,7 @@ def separation(objective):
         return Separation.without(objective, "undecided")
     framed = objective.in_frame(objective.solver_frame())
     theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
-    sampled = SampledMetric.of(framed)
+    sampled = sampled_metric(framed)
     if sampled is not None:
         theta = sampled.descend_samples(theta)
     found, pairs = _by_newton(objective, framed, theta)
@@ -160,17 +162,17 @@ def _by_newton(objective, framed, theta):
     sooner is it worth asking. Returns the separation, and the pairs if they were asked for.
     """
     metric = FullMetric(framed)
-    loss, gradient = metric.evaluate(theta)
+    at = metric.look(theta)
     ask_below = _NEAR * float(framed.value(np.zeros_like(theta))[0])
     pairs, decrement = None, 0.0
     for _ in range(_MAX_STEPS):
-        if framed.margins(theta)[0] > 0.0:
-            direction = framed.frame.leave(theta)[:, 0]
+        if framed.margins(at.theta)[0] > 0.0:
+            direction = framed.frame.leave(at.theta)[:, 0]
             return Separation.along(objective, "complete", direction), pairs
         before = decrement
-        step, decrement = metric.direction(theta, gradient, 0.0)
+        step, decrement = metric.direction(at, 0.0)
         if metric.is_suspicious and (basis := worthwhile_basis(framed)) is not None:
-            theta = basis.enter(framed.frame.leave(theta))
+            theta = basis.enter(framed.frame.leave(at.theta))
             return _by_newton(objective, objective.in_frame(basis), theta)
         if metric.is_exact and framed.largest_move(step) < AT_REST:
             return Separation.without(objective), pairs
@@ -180,7 +182,7 @@ def _by_newton(objective, framed, theta):
             found = pairs.separation_in(pairs.leaving_the_rest_of(framed.frame.leave(step)))
             if found.kind not in {"none", "undecided"}:
                 return found, pairs
-        theta, loss, gradient, t = backtrack(framed, theta, loss, gradient, step, metric.evaluate)
+        at, t = backtrack(at, step, metric.look)
         if t == 0.0 or not metric.is_exact:
             break
     pairs = _Pairs(objective, Basis.of(framed)) if pairs is None else pairs

@@ -1,0 +1,230 @@
+"""Which metric Newton's method works in, decided by what it would cost; the only such place.
+
+The contract of a metric:
+
+``look(theta)``
+    The :class:`~gdregress.problem.evaluation.Evaluation` at a theta where the next direction may
+    begin, from one pass over the rows that brings what a direction needs.
+``direction(at, tolerance)`` -> (direction, decrement)
+    A descent direction and the decrement ``1/2 g^T H^-1 g``; infinite where only a bound of it
+    will be known.
+``remember(before, after, t)``
+    What a step of length t has shown: the evaluations before and after it.
+``is_sampled``
+    Whether it begins with a descent on samples of the rows.
+``is_kept``
+    Whether its Hessian is that of another theta or of a sample; then ``certifies`` bounds the
+    decrement.
+``gives_up``
+    Whether :func:`newton_metric` is to take over.
+``is_exact``, ``is_saturated``
+    Whether the last direction solved ``H d = -g`` to several digits; whether it could not, for a
+    Hessian that is singular to rounding.
+``is_suspicious``
+    Whether it hints at columns that are nearly dependent.
+``is_blind``
+    Whether it could not see the curvature along a direction that the gradient has.
+
+**Costs** are in passes that bring loss and gradient. In nanoseconds (one core of 2020, OpenBLAS;
+what counts is their ratio, which threads leave about as it is), with p columns, K outputs, q = p K
+and r entries stored in a row,
+
+    a gradient    0.8 p K a row, sparse 3.3 r K
+    a Hessian     p (2.4 + p / 45) a row, coupled p K (2 + p K / 18); sparse r (70 + r / 2),
+                  or as dense rows where that is less
+
+and each of them 30,000 more for being one.
+"""
+
+import math
+from dataclasses import dataclass
+
+from .full import FullMetric
+from .kept import LazyMetric, SampledMetric
+from .krylov import KrylovMetric
+
+__all__ = ["Limits", "Pace", "choose_metric", "costs", "newton_metric", "sampled_metric"]
+
+# What one pass costs for being one, in nanoseconds.
+_CALL = 3e4
+# What a step in a new metric is hoped to divide the decrement by until it is seen: of a sample,
+# of all rows, and by products, of which one step takes about a dozen.
+_HOPE = {"sample": math.log(8.0), "all": math.log(20.0), "products": math.log(20.0) / 12.0}
+# Steps over which progress is measured.
+_WINDOW = 3
+# Newton's method makes about so many Hessians, lazily so many with so many steps; so many products.
+_NEWTON_HESSIANS, _LAZY_HESSIANS, _LAZY_STEPS, _PRODUCTS = 7, 3, 9, 60
+
+# A kept Hessian needs a bound, and its last step squares nothing: it has to save this much.
+_WORTH = 0.6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decides between the metrics beside their cost.
+
+    Attributes
+    ----------
+    parameters : int
+        More than these: the Hessian is applied, not factored.
+    smallest, growth : int
+        Rows of the smallest sample, and the growth from one to the next.
+    largest_share : float
+        A sample of more than this share of the rows does not pay.
+    sample_bytes : int
+    """
+
+    parameters: int = 2500
+    smallest: int = 2000
+    growth: int = 8
+    largest_share: float = 0.35
+    sample_bytes: int = 24 * 2**20
+
+
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A Hessian of all rows, and each row of one, in passes that bring loss and gradient."""
+
+    hessian: float
+    hessian_of_a_row: float
+
+
+def costs(framed):
+    """The costs of an objective in its frame; see the module."""
+    n_features, n_outputs = framed.shape
+    n_samples, blocks = framed.blocks.n_samples, framed.blocks
+    n_parameters = n_features * n_outputs
+    stored = blocks.X.nnz / max(1, n_samples) + 1.0 if blocks.is_sparse else n_features
+    gradient = (3.3 if blocks.is_sparse else 0.8) * stored * n_outputs
+    if framed.loss.is_coupled:
+        hessian = n_parameters * (2.0 + n_parameters / 18.0)
+        hessian *= 3.0 if blocks.is_sparse else 1.0
+    elif blocks.is_sparse:
+        hessian = min(stored * (70.0 + 0.5 * stored), n_features * (4.4 + n_features / 45.0))
+    else:
+        hessian = n_features * (2.4 + n_features / 45.0)
+    one = _CALL + n_samples * gradient
+    return Costs((_CALL + n_samples * hessian) / one, hessian / one)
+
+
+class Pace:
+    """How fast the decrement falls for what is spent, and whether another metric would pay.
+
+    With l the logarithm of decrement over tolerance, and r the fall of its logarithm for each pass
+    over the rows, the metric at hand needs l / r more. Another one of cost C needs C + l / r', r'
+    being what the first step showed when it was last tried, and a hope before that. The least of
+    these is chosen, so that slow steps end when they have cost about what a Hessian costs.
+
+    Parameters
+    ----------
+    options : dict of str to float
+        The cost of each other metric, in passes that bring loss and gradient.
+    """
+
+    def __init__(self, options):
+        self.options = options
+        self._rates = {name: _HOPE[name] for name in options}
+        self._last = None
+        self._spent, self._trail = 0.0, []
+
+    def spend(self, passes):
+        """Passes that a step has taken."""
+        self._spent += passes
+
+    def begin(self, name, decrement):
+        """Another metric is at work, and the decrement in it."""
+        self._last, self._trail = name, []
+        self._note(decrement)
+
+    def _note(self, decrement):
+        self._trail.append((self._spent, math.log(decrement) if decrement > 0.0 else -math.inf))
+
+    def better(self, decrement, tolerance):
+        """The name of the metric that would get there sooner, or None."""
+        self._note(decrement)
+        if len(self._trail) < 2 or not decrement > tolerance > 0.0:
+            return None
+        rate, low = self._rate(), self._trail[-1][1]
+        if len(self._trail) == 2 and self._last is not None:
+            self._rates[self._last] = rate
+        left = low - math.log(tolerance)
+        needed = {
+            name: cost + _over(left, self._rates[name]) for name, cost in self.options.items()
+        }
+        best = min(needed, key=needed.get, default=None)
+        return best if best is not None and needed[best] < _over(left, rate) else None
+
+    def renewal_pays(self, name, missing):
+        """Whether a new Hessian costs less than steps that bring a bound down by e^missing."""
+        return self.options[name] < max(1.0, _over(missing, self._rate()))
+
+    def _rate(self):
+        """The fall of the logarithm of the decrement for a pass, over the last steps."""
+        if len(self._trail) < 2:
+            return _HOPE["sample"]
+        (before, high), (now, low) = (
+            self._trail[-min(len(self._trail), _WINDOW + 1)],
+            self._trail[-1],
+        )
+        return max(high - low, 0.0) / (now - before) if now > before else 0.0
+
+
+def _over(left, rate):
+    return left / rate if rate > 0.0 else math.inf
+
+
+def choose_metric(framed, limits=_LIMITS):
+    """Samples of the rows where they pay, else a Hessian of all that is kept, or one each step."""
+    sampled = sampled_metric(framed, limits)
+    if sampled is not None:
+        return sampled
+    every_step = newton_metric(framed, limits)
+    n_parameters = framed.shape[0] * framed.shape[1]
+    hessian = costs(framed).hessian
+    lazy = _LAZY_HESSIANS * hessian + _LAZY_STEPS
+    if n_parameters <= limits.parameters and lazy < _WORTH * _expected(every_step, hessian):
+        return LazyMetric(framed, Pace({"all": hessian}))
+    return every_step
+
+
+def newton_metric(framed, limits=_LIMITS):
+    """The Hessian of all rows at every step: factored, or applied where that costs less."""
+    factored = framed.shape[0] * framed.shape[1] <= limits.parameters
+    if factored and framed.loss.is_coupled:
+        factored = _NEWTON_HESSIANS * (1.0 + costs(framed).hessian) <= _PRODUCTS
+    return FullMetric(framed) if factored else KrylovMetric(framed)
+
+
+def _expected(metric, hessian):
+    """The passes that a fit may take, a Hessian costing so many."""
+    return _NEWTON_HESSIANS * (1.0 + hessian) if type(metric) is FullMetric else _PRODUCTS
+
+
+def sampled_metric(framed, limits=_LIMITS):
+    """Samples of the rows where they pay, else None."""
+    n_features, n_outputs = framed.shape
+    n_samples = framed.blocks.n_weighing
+    if n_features * n_outputs > limits.parameters:
+        return None
+    if n_outputs == 1:
+        size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), limits.smallest)
+    else:
+        size = max(5 * n_features * n_outputs, n_samples // 20, limits.smallest)
+    needed = size
+    if not framed.blocks.is_sparse:
+        size = min(size, limits.sample_bytes // (8 * n_features))
+    if size > limits.largest_share * n_samples or size < needed // 8:
+        return None
+    largest, share = framed.sampled(size)
+    samples = [largest]
+    smallest = max(limits.smallest, 5 * n_features * n_outputs)
+    while samples[0].blocks.n_samples > limits.growth * smallest:
+        samples.insert(0, samples[0].thinned(limits.growth))
+    cost = costs(framed)
+    options = {"sample": cost.hessian_of_a_row * largest.blocks.n_samples, "all": cost.hessian}
+    if framed.loss.is_coupled:
+        options["products"] = 1.0
+    return SampledMetric(framed, samples, share, Pace(options))

@@ -1,0 +1,206 @@
+"""Metrics that are kept: the Hessian of some rows at an earlier theta, corrected by the steps."""
+
+import math
+
+from .hessian import SingularDirections, factor_hessian
+from .steps import QuasiNewton, backtrack, with_gradient
+
+__all__ = ["LazyMetric", "SampledMetric"]
+
+# Steps on a sample in one metric, and how often it is renewed there.
+_MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
+_FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
+
+
+class LazyMetric:
+    """The Hessian M of all rows, kept for as long as steps in it make progress.
+
+    Steps are those of :class:`~.steps.QuasiNewton` in the metric of M, and :class:`~.choice.Pace`
+    says when M is to be renewed (Doikov, Chayti & Jaggi 2023, "Second-order optimization with lazy
+    Hessians").
+
+    M is known at theta'. Where no row moves by more than d from there (its largest less its
+    smallest output of ``X (theta - theta')``), ``H(theta) >= e^-d M`` (Bach 2010, "Self-concordant
+    analysis for logistic regression", proposition 1), so that
+
+        1/2 g^T H^-1 g <= 1/2 g^T M^-1 g e^d / c
+
+    with c = 1. That bound, with the gradient of all rows, certifies the optimum.
+
+    Parameters
+    ----------
+    framed : BlockObjective
+        All rows.
+    pace : Pace
+        Its options are those of :meth:`_renew`.
+    rows : BlockObjective, optional
+        Those of the first M; all by default.
+    share : float, optional
+        c, with which ``H(theta) >= c M(theta)`` for these rows.
+    """
+
+    is_sampled = False
+    is_kept = True
+    is_exact = is_saturated = is_blind = False
+
+    def __init__(self, framed, pace, rows=None, share=1.0):
+        self.framed, self.pace = framed, pace
+        self.rows, self.share = framed if rows is None else rows, share
+        self.gives_up = False
+        self._metric = self._taken_at = None
+        self._steps = QuasiNewton(None)
+        self._singular = SingularDirections(self.rows)
+        self._same_rank = rows is None
+        self._moved = 0.0  # the largest move of a row from theta', when it was last asked for
+
+    def look(self, theta):
+        """The evaluation at theta, gradient first; at the very first theta with the Hessian."""
+        at = self.framed.at(theta)
+        if self._metric is None and not self.is_sampled:
+            at.hessian  # noqa: B018  (computed on demand, and kept)
+        at.gradient  # noqa: B018
+        return at
+
+    @property
+    def is_suspicious(self):
+        """Whether M hints at columns that are nearly dependent."""
+        return not self._metric.is_regular
+
+    def direction(self, at, tolerance):
+        """The quasi-Newton direction; its decrement is for :meth:`certifies` to bound."""
+        if self._metric is None:
+            self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
+        direction = self._steps.direction(at.gradient)
+        decrement = -0.5 * float(at.gradient.ravel() @ direction.ravel())
+        better = self.pace.better(decrement, tolerance * self.share)
+        if better is not None:
+            self._renew(better, at)
+            direction = self._steps.direction(at.gradient)
+            self.pace.begin(better, -0.5 * float(at.gradient.ravel() @ direction.ravel()))
+        return direction, math.inf
+
+    def _renew(self, option, at):
+        """M at the present theta: of the same rows, of all of them, or let products have a try."""
+        if option == "products":
+            self.gives_up = True
+        elif option == "sample":
+            self._take(self._factored(self.rows, at.theta), at.theta)
+        else:
+            if self.rows is not self.framed:
+                self.rows, self.share = self.framed, 1.0
+                self._singular, self._same_rank = SingularDirections(self.framed), True
+            self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
+
+    def _take(self, metric, theta):
+        """Go on in the metric of M at theta."""
+        self._metric, self._taken_at, self._moved = metric, theta, 0.0
+        self._steps.factor = metric.factor
+        # Without a factor that solves, nothing would ever be certified.
+        self.gives_up = self.rows is self.framed and not (metric.is_regular or metric.is_exact)
+
+    def remember(self, before, after, t):
+        """What the step has shown, and what it has cost."""
+        if t > 0.0:
+            self._steps.remember(after.theta - before.theta, after.gradient - before.gradient)
+            self.pace.spend(1.0 - math.log2(t))
+
+    def certifies(self, theta, gradient, tolerance):
+        """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
+        flat = gradient.ravel()
+        bound = self._bound(flat)
+        # Steps near the end hardly move a row: what was too far stays about as far.
+        if bound * math.exp(0.8 * self._moved) > tolerance:
+            return False
+        if theta is not self._taken_at:
+            self._moved = min(self.rows.largest_move(theta - self._taken_at), _FAR)
+            missing = self._moved + math.log(bound / tolerance) if bound > 0.0 else -math.inf
+            if missing > 0.0:
+                option = "all" if self.rows is self.framed else "sample"
+                if not self.pace.renewal_pays(option, missing):
+                    return False
+                self._take(self._factored(self.rows, theta), theta)
+                bound = self._bound(flat)
+        # A column that the sample misses has no bound; one of zeros has no gradient either.
+        regular = self._metric.is_regular or (self._same_rank and self._metric.is_exact)
+        covered = regular and not flat[self._metric.dead].any()
+        return covered and bound <= tolerance
+
+    def _factored(self, rows, theta):
+        """The Hessian of some rows at theta."""
+        singular = self._singular if rows is self.rows else SingularDirections(rows)
+        return factor_hessian(rows, rows.hessian(theta), singular)
+
+    def _bound(self, gradient):
+        """``1/2 g^T M^-1 g / c``, M where it was taken."""
+        return 0.5 * float(gradient @ self._metric.factor.solve(gradient)) / self.share
+
+
+class SampledMetric(LazyMetric):
+    """The Hessian M of a sample of rows at first, and of all where that pays.
+
+    With s_i / pi_i as the weights of the sampled rows, pi_i the probability with which row i was
+    drawn, M is an unbiased likeness. Every term of a Hessian is positive semi-definite and the
+    sampled terms are part of the whole, so that with S' the sum of the weights of the sample
+
+        H(theta) >= c M(theta),  c = min(1, min(pi) S' / S),
+
+    and no row of the sample needs to be looked at for the bound but its own.
+
+    Parameters
+    ----------
+    framed : BlockObjective
+    samples : list of BlockObjective
+        Each larger than the one before.
+    share : float
+        c of the last.
+    pace : Pace
+    """
+
+    is_sampled = True
+
+    def __init__(self, framed, samples, share, pace):
+        super().__init__(framed, pace, samples[-1], share)
+        self.samples = samples
+
+    def spans_the_rows(self):
+        """Whether the sample is rank-deficient only as X is, which costs a look at all rows.
+
+        Then it vanishes where X does and nowhere else, and the bound holds all the same.
+        """
+        of_all = SingularDirections(self.framed).null
+        self._same_rank = self._singular.null.shape[1] == of_all.shape[1]
+        return self._same_rank
+
+    def descend_samples(self, theta):
+        """Descend on each sample in turn, from the smallest; theta of the last, and its Hessian.
+
+        The metric of a sample is the Hessian of the one before; that of the first its own at the
+        start, which from theta = 0 costs no more than a Gram matrix.
+        """
+        metric = self._factored(self.samples[0], theta)
+        for sample in self.samples:
+            # The optimum of a sample is about q / n from that of all rows: no use going on.
+            close = 0.05 * theta.size / sample.blocks.n_samples
+            for _ in range(_MAX_SAMPLE_ROUNDS):
+                at, decrement = _quasi_newton(with_gradient(sample, theta), metric.factor, close)
+                theta = at.theta
+                metric = self._factored(sample, theta)
+                if decrement <= close * float(at.loss[0]):
+                    break
+        self._take(metric, theta)
+        return theta
+
+
+def _quasi_newton(at, factor, close):
+    """Some quasi-Newton steps on a sample; where they end, and the last estimated decrement."""
+    steps = QuasiNewton(factor)
+    sample, decrement = at.objective, math.inf
+    for _ in range(_MAX_SAMPLE_STEPS):
+        direction = steps.direction(at.gradient)
+        decrement = -0.5 * float(at.gradient.ravel() @ direction.ravel())
+        before = at
+        at, t = backtrack(at, direction, lambda theta: with_gradient(sample, theta))
+        if decrement <= close * float(at.loss[0]) or t == 0.0:
+            break
+        steps.remember(at.theta - before.theta, at.gradient - before.gradient)
+    return at, decrement

@@ -1,0 +1,202 @@
+"""Which metric Newton's method works in, and what a fit costs: counted in passes over the rows."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+
+from gdregress import LogisticRegression
+from gdregress.problem.losses import LogLoss, SoftmaxLoss
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.kernels import Expansion, Hessian
+from gdregress.solvers.cholesky import ScaledCholesky
+from gdregress.solvers.newton.choice import Pace, choose_metric, costs
+from gdregress.solvers.newton.full import FullMetric
+from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
+from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.steps import QuasiNewton
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The passes over the rows of X, as shares of X: a list of (kernel, share) for `n_rows`."""
+    seen, reduce = [], RowBlocks.reduce
+
+    def counted(self, kernel, *args):
+        seen.append((type(kernel), self.n_samples))
+        return reduce(self, kernel, *args)
+
+    monkeypatch.setattr(RowBlocks, "reduce", counted)
+    return seen
+
+
+def equivalents(seen, X):
+    """Of passes that bring loss and gradient; a Hessian takes as long as 3 + p / 35 of them."""
+    hessian = 3.0 + X.shape[1] / 35.0
+    weight = {Hessian: hessian, Expansion: hessian + 1.0}
+    return sum(weight.get(kernel, 1.0) * n_rows / X.shape[0] for kernel, n_rows in seen)
+
+
+def one_hot(n_samples, levels, rng):
+    """Factors whose levels get rarer by a power law, the rarest with a handful of rows."""
+    columns = []
+    for n_levels in levels:
+        weight = np.arange(1, n_levels + 1.0) ** -2.2
+        level = rng.choice(n_levels, n_samples, p=weight / weight.sum())
+        columns.append(level[:, None] == np.arange(n_levels))
+    return np.column_stack(columns) + 0.0
+
+
+def labels(X, share, rng):
+    """Labels of a model of which a few columns say nearly everything; `share` of them are 1."""
+    z = X @ rng.standard_t(3.0, X.shape[1])
+    z = 2.5 * z / z.std() + rng.logistic(size=len(z))
+    return (z > np.quantile(z, 1.0 - share)).astype(int)
+
+
+def standardised(X):
+    spread = X.std(axis=0)
+    return (X - X.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+
+
+def census(rng):
+    """Factors of 2 to 40 levels, a quarter of the rows of the class."""
+    X = one_hot(16_000, (5, 8, 5, 16, 7, 14, 6, 5, 2, 41), rng)
+    return X, labels(X, 0.24, rng)
+
+
+def pages(rng):
+    """Binary keywords by a power law, three rows of a hundred of the class."""
+    chance = 0.5 * np.arange(1, 101.0) ** -0.9
+    X = (rng.random((25_000, 100)) < rng.permutation(chance)) + 0.0
+    return X, labels(X, 0.03, rng)
+
+
+@pytest.mark.parametrize("alpha", ["1/m", 1e-3])
+@pytest.mark.parametrize(
+    ("table", "form"),
+    [
+        (census, "raw"),
+        (census, "standardised"),
+        (census, "sparse"),
+        (pages, "raw"),
+        (pages, "sparse"),
+    ],
+)
+def test_a_one_hot_table_takes_no_more_than_twenty_passes(table, form, alpha, passes):
+    """A sample of the rows that knows the rare levels and the rare class is a likeness of all."""
+    X, y = table(np.random.default_rng(0))
+    X = standardised(X) if form == "standardised" else X
+    fitted = sparse.csr_array(X) if form == "sparse" else X
+    alpha = 1 / len(y) if alpha == "1/m" else alpha
+    model = LogisticRegression(alpha=alpha, tol=1e-4).fit(fitted, y)
+    assert model.converged_
+    assert equivalents(passes, X) <= 20.0
+
+
+def objective(X, y, alpha=1e-3, n_outputs=1):
+    loss = LogLoss() if n_outputs == 1 else SoftmaxLoss()
+    return BlockObjective(RowBlocks(X, y[:, None]), loss, ElasticNet(alpha), n_outputs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_classes", "expected"),
+    [
+        ((20_000, 20), 2, SampledMetric),
+        ((3_000, 100), 2, LazyMetric),  # too few rows for a sample, Hessians dear
+        ((300, 10), 2, FullMetric),  # Hessians cheap
+        ((300, 10), 3, FullMetric),
+        ((3_000, 100), 20, KrylovMetric),
+        ((100, 3_000), 2, KrylovMetric),  # too large to be factored
+    ],
+)
+def test_the_metric_that_costs_least_is_chosen(shape, n_classes, expected):
+    y = np.arange(shape[0]) % n_classes
+    y = y + 0.0 if n_classes == 2 else y
+    X = np.random.default_rng(1).standard_normal(shape)
+    assert (
+        type(choose_metric(objective(X, y, 1e-3, max(1, n_classes * (n_classes > 2))))) is expected
+    )
+
+
+def test_a_hessian_costs_more_the_more_columns_and_classes():
+    X, y = np.ones((5_000, 40)), np.arange(5_000) % 2
+    narrow, wide = (costs(objective(X[:, :p], y + 0.0)).hessian for p in (5, 40))
+    coupled = costs(objective(X, np.arange(5_000) % 4, 1e-3, 4)).hessian
+    assert 1.0 < narrow < wide < coupled
+
+
+def pace_after(decrements, cost, tolerance=1e-12):
+    """What a pace says after each of some steps, of one pass each."""
+    pace, said = Pace({"all": cost}), []
+    for decrement in decrements:
+        said.append(pace.better(decrement, tolerance))
+        pace.spend(1.0)
+    return said
+
+
+def test_slow_steps_end_before_they_cost_much_more_than_a_hessian():
+    """A tenth less at every step: 260 of them would be needed."""
+    said = pace_after(0.9 ** np.arange(30), 10.0)
+    assert "all" in said[:3]
+
+
+def test_fast_steps_are_not_left():
+    assert pace_after(0.01 ** np.arange(6.0), 10.0) == [None] * 6
+
+
+def test_slow_steps_go_on_where_little_is_left():
+    """Half of it at every step, and 5 steps to go: a Hessian that costs 10 comes too late."""
+    assert pace_after(2.0 ** -np.arange(5.0), 10.0, tolerance=2.0**-8) == [None] * 5
+
+
+def test_a_metric_that_was_no_better_is_not_hoped_for_again():
+    pace = Pace({"all": 10.0})
+    pace.better(1.0, 1e-12)
+    pace.spend(1.0)
+    assert pace.better(0.5, 1e-12) == "all"
+    pace.begin("all", 0.5)
+    for k in range(2, 9):
+        pace.spend(1.0)
+        assert pace.better(2.0**-k, 1e-12) is None  # as fast as before, and it costs nothing
+
+
+def test_a_step_too_long_is_not_made_twice():
+    """``f = 1/2 k x^2`` in a metric that says 1 where the curvature is k: the pair corrects it."""
+    k, x = 8.0, np.array([1.0, -2.0])
+    steps = QuasiNewton(ScaledCholesky(np.eye(2)))
+    moved = x * [0.5, 1.0]
+    steps.remember(moved - x, k * (moved - x))
+    direction = steps.direction(k * moved)
+    assert_allclose(direction, -moved, rtol=1e-12)
+
+
+def test_a_kept_hessian_certifies_no_less_than_the_decrement():
+    """At any theta, with M of another one: refused where asked for a little less than the truth."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((400, 6))
+    y = (X @ rng.standard_normal(6) + rng.logistic(size=400) > 0) + 0.0
+    framed = objective(X, y)
+    for far in (0.0, 0.1, 1.0):
+        metric = LazyMetric(framed, Pace({"all": math.inf}))
+        at = metric.look(0.3 * rng.standard_normal((7, 1, 1)))
+        metric.direction(at, 1e-9)
+        theta = at.theta + far * rng.standard_normal((7, 1, 1))
+        gradient, hessian = framed.value_and_gradient(theta)[1], framed.hessian(theta)
+        true = 0.5 * gradient.ravel() @ np.linalg.solve(hessian, gradient.ravel())
+        assert not metric.certifies(theta, gradient, true * (1 - 1e-6))
+        moved = np.abs(X @ (theta - at.theta)[:-1, 0, 0] + (theta - at.theta)[-1, 0, 0]).max()
+        assert metric.certifies(theta, gradient, true * math.exp(2.0 * moved) * (1 + 1e-6))
+
+
+def test_every_evaluation_of_a_fit_is_one_pass(passes):
+    """Few rows: the Hessian brings loss and gradient, and nothing is looked at twice."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((300, 8))
+    y = (X[:, 0] + rng.logistic(size=300) > 0).astype(int)
+    model = LogisticRegression(alpha=1e-2).fit(X, y)
+    assert len(passes) == model.n_iter_ + 1
