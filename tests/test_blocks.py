@@ -15,8 +15,8 @@ class Rows:
     """A kernel that lists the rows it was given: its combine does not commute."""
 
     def __call__(self, block):
-        X = block.X.toarray() if sparse.issparse(block.X) else block.X
-        assert X.dtype == np.float64
+        assert block.design.rows.dtype == np.float64
+        X = block.design.dense()
         parts = [X, block.y, block.sample_weight[:, None]]
         return np.hstack(parts)
 
@@ -29,7 +29,7 @@ class Shape:
     """The nesting of the fold, as text."""
 
     def __call__(self, block):
-        return f"{len(block.X)}"
+        return f"{block.design.n_rows}"
 
     @staticmethod
     def combine(total, part):
@@ -50,8 +50,9 @@ def table(n_rows, n_features=3, seed=0):
 )
 def test_every_row_is_reduced_once_and_in_order(n_rows, block_rows, workers, is_sparse):
     X, y, weight = table(n_rows)
-    blocks = RowBlocks(sparse.csr_matrix(X) if is_sparse else X, y, weight, workers)
-    blocks.block_rows = block_rows
+    blocks = RowBlocks(
+        sparse.csr_matrix(X) if is_sparse else X, y, weight, workers, block_rows=block_rows
+    )
     assert_array_equal(blocks.reduce(Rows()), np.hstack([X, y, weight[:, None]]))
 
 
@@ -78,7 +79,8 @@ def test_a_block_is_a_view_where_nothing_is_to_be_converted():
     X, y, weight = table(100)
     for array in (X, np.asfortranarray(X), X[::2]):
         block = RowBlocks(array, y[: len(array)], weight[: len(array)]).block(slice(10, 20))
-        assert np.shares_memory(block.X, X) or np.shares_memory(block.X, array)
+        rows = block.design.rows
+        assert np.shares_memory(rows, X) or np.shares_memory(rows, array)
 
 
 def test_total_weight():
@@ -94,7 +96,7 @@ def epoch(blocks, batch_size, seed=0):
     """The batches of one epoch as (X, y, weight), X without a column of ones."""
     found = []
     for batch in blocks.batches(np.random.default_rng(seed), batch_size):
-        X = batch.X.toarray() if sparse.issparse(batch.X) else batch.X
+        X = batch.rows.toarray() if sparse.issparse(batch.rows) else batch.rows
         if X.shape[1] > blocks.n_features:
             assert_array_equal(X[:, -1], 1.0)
             X = X[:, :-1]
@@ -116,8 +118,7 @@ def test_an_epoch_visits_every_row_once_with_its_own_target_and_weight(
     X = X.astype(np.float32)
     arrays = {"C": X.astype(float), "F": np.asfortranarray(X, dtype=float), "float32": X}
     arrays["CSR"] = sparse.csr_matrix(X)
-    blocks = RowBlocks(arrays[layout], y, weight, workers)
-    blocks.block_rows = block_rows
+    blocks = RowBlocks(arrays[layout], y, weight, workers, block_rows=block_rows)
     batches = epoch(blocks, batch_size)
     sizes = [len(batch[0]) for batch in batches]
     assert sizes == [batch_size] * (n_rows // batch_size) + [n_rows % batch_size] * (
@@ -134,8 +135,7 @@ def test_the_order_of_an_epoch_depends_on_the_generator_alone():
     X, y, weight = table(100)
     orders = []
     for workers, block_rows, array in [(1, 7, X), (2, 7, X), (1, 100, np.asfortranarray(X))]:
-        blocks = RowBlocks(array, y, weight, workers)
-        blocks.block_rows = block_rows
+        blocks = RowBlocks(array, y, weight, workers, block_rows=block_rows)
         orders.append(np.concatenate([batch[1] for batch in epoch(blocks, 8)]))
     assert_array_equal(orders[0], orders[1])
     assert_array_equal(orders[0], orders[2])

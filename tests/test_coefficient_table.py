@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.inspection import Refusal, coefficient_table
+from gdregress.rows import blocks
 
 ROBUST = ["HC0", "HC1", "HC2", "HC3"]
 COLUMNS = ["estimate", "std_error", "statistic", "p_value", "lower", "upper"]
@@ -181,8 +182,7 @@ def test_clusters_in_any_order_and_in_small_blocks(monkeypatch):
     y = X[:, 0] + rng.standard_normal(301)
     model = LinearRegression().fit(X, y)
     whole = coefficient_table(model, X, y, cov_type="cluster", groups=groups)
-    monkeypatch.setattr("gdregress.rows.blocks._BLOCK_BYTES", 1)
-    monkeypatch.setattr("gdregress.rows.blocks._MIN_BLOCK_ROWS", 7)
+    monkeypatch.setattr(blocks, "SIZE", blocks.BlockSize(n_bytes=1, least_rows=7))
     blocked = coefficient_table(model, X, y, cov_type="cluster", groups=groups)
     np.testing.assert_allclose(blocked.covariance, whole.covariance, rtol=1e-10)
     result = sm.OLS(y, sm.add_constant(X)).fit(
@@ -354,7 +354,7 @@ def test_sparse_float32_and_small_blocks_tell_the_same(estimator, cov_type, monk
     plain = coefficient_table(model, X, y, cov_type=cov_type, groups=groups)
     narrow = estimator().fit(X.astype(np.float32), y)
     monkeypatch.setattr("gdregress.inspection._optimum._SLAB_BYTES", 100)
-    monkeypatch.setattr("gdregress.rows.blocks._BLOCK_BYTES", 100)
+    monkeypatch.setattr(blocks, "SIZE", blocks.BlockSize(n_bytes=100))
     others = [
         (model, sparse.csr_array(X)),
         (model, sparse.csc_matrix(X)),

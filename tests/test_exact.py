@@ -23,8 +23,7 @@ def solve(
     X, y, sample_weight=None, *, solver="auto", alpha=0.0, fit_intercept=True, block_rows=None
 ):
     y = y.reshape(len(y), -1)
-    blocks = RowBlocks(X, y, sample_weight, workers=2)
-    blocks.block_rows = block_rows or blocks.block_rows
+    blocks = RowBlocks(X, y, sample_weight, workers=2, block_rows=block_rows)
     objective = BlockObjective(
         blocks, SquaredLoss(), ElasticNet(alpha), y.shape[1], fit_intercept=fit_intercept
     )
@@ -289,8 +288,7 @@ def test_same_bits_for_any_number_of_workers(solver, condition):
     X, y = with_condition(condition, 60, 4, 0.1)
     thetas = []
     for n_workers in (1, 2, 3):
-        blocks = RowBlocks(X, y[:, None], None, n_workers)
-        blocks.block_rows = 7
+        blocks = RowBlocks(X, y[:, None], None, n_workers, block_rows=7)
         objective = BlockObjective(blocks, SquaredLoss(), ElasticNet(), 1)
         thetas.append(solve_least_squares(objective, solver).theta)
     assert all(np.array_equal(thetas[0], theta) for theta in thetas[1:])

@@ -8,19 +8,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS, Plain
 from scipy import sparse
 
-from gdregress.rows import blocks as rooms
+from gdregress.problem import kernels as of_loss
 from gdregress.rows import kernels
-from gdregress.rows.blocks import PerRow, RowBlocks
+from gdregress.rows.blocks import Block, PerRow, RowBlocks
 from gdregress.rows.columns import ColumnStatistics
+from gdregress.rows.design import design_of
 from gdregress.rows.frame import Frame
 
 N_ROWS, N_FEATURES = 7, 4
-
-
-@pytest.fixture(autouse=True)
-def _few_runs(monkeypatch):
-    """Three runs of two or three blocks each: blocks are folded into runs, runs into the whole."""
-    monkeypatch.setattr(rooms, "_N_RUNS", 3)
 
 
 def raw(values):
@@ -97,11 +92,14 @@ def weights(weighted):
     return rng.integers(0, 5, N_ROWS) * rng.uniform(0.1, 1.0, N_ROWS) if weighted else None
 
 
-def reduced(kernel, X, y, sample_weight, *args):
-    """Reductions over blocks of one row, and of all; the same bits for 1 and 2 workers."""
+def reduced(kernel, X, y, sample_weight, *args, frame=None):
+    """Reductions over blocks of one row, and of all; the same bits for 1 and 2 workers.
+
+    Three runs of two or three blocks each: blocks are folded into runs, runs into the whole.
+    """
     for block_rows in (1, N_ROWS):
-        blocks = RowBlocks(X, y, sample_weight, workers=1)
-        blocks.block_rows = block_rows
+        blocks = RowBlocks(X, y, sample_weight, block_rows=block_rows, n_runs=3)
+        blocks = blocks if frame is None else blocks.in_frame(frame)
         found = blocks.reduce(kernel, *args)
         if block_rows < N_ROWS:
             blocks.workers = 2
@@ -115,8 +113,9 @@ def as_tuple(result):
     return result if isinstance(result, tuple | list) else (result,)
 
 
-def assert_reduces_to(expected, kernel, X, y, sample_weight, *args):
-    for found in reduced(pickle.loads(pickle.dumps(kernel)), X, y, sample_weight, *args):
+def assert_reduces_to(expected, kernel, X, y, sample_weight, *args, frame=None):
+    kernel = pickle.loads(pickle.dumps(kernel))
+    for found in reduced(kernel, X, y, sample_weight, *args, frame=frame):
         for part, exact in zip(as_tuple(found), as_tuple(expected), strict=True):
             assert part.shape == np.shape(exact)
             assert part.dtype == np.float64
@@ -143,9 +142,9 @@ def test_loss_and_gradient(layout, weighted, frame_name, name, n_models, tmp_pat
     total = N_ROWS if weight is None else weight.sum()
     value = np.array([total * plain.loss(theta[:, m]) for m in range(n_models)])
     gradient = np.stack([total * plain.gradient(theta[:, m]) for m in range(n_models)], axis=1)
-    assert_reduces_to(value, kernels.LossValue(kind.loss, frame), X, y, weight, theta)
-    kernel = kernels.LossGradient(kind.loss, frame)
-    assert_reduces_to((value, gradient), kernel, X, y, weight, theta)
+    assert_reduces_to(value, of_loss.LossValue(kind.loss), X, y, weight, theta, frame=frame)
+    kernel = of_loss.LossGradient(kind.loss)
+    assert_reduces_to((value, gradient), kernel, X, y, weight, theta, frame=frame)
 
 
 @pytest.mark.parametrize("layout", ["C", "CSR"])
@@ -163,9 +162,11 @@ def test_at_zero(layout, weighted, frame_name, name, tmp_path):
     value = np.array([total * plain.loss(theta[:, 0])])
     gradient = total * plain.gradient(theta[:, 0])[:, None]
     hessian = total * plain.hessian(theta[:, 0])
-    args = (kind.loss, frame)
-    assert_reduces_to((value, gradient), kernels.LossGradient(*args), X, y, weight, theta)
-    assert_reduces_to(hessian, kernels.Hessian(*args), X, y, weight, theta)
+    loss = kind.loss
+    assert_reduces_to(
+        (value, gradient), of_loss.LossGradient(loss), X, y, weight, theta, frame=frame
+    )
+    assert_reduces_to(hessian, of_loss.Hessian(loss), X, y, weight, theta, frame=frame)
 
 
 @each_layout_and_frame
@@ -183,24 +184,25 @@ def test_hessian_its_products_and_its_diagonal(layout, weighted, frame_name, nam
         [(hessian @ direction[:, m].ravel()).reshape(direction[:, m].shape) for m in range(3)],
         axis=1,
     )
-    args = (kind.loss, frame)
-    assert_reduces_to(hessian, kernels.Hessian(*args), X, y, weight, theta)
-    assert_reduces_to(product, kernels.HessianProduct(*args), X, y, weight, theta, direction)
+    loss = kind.loss
+    assert_reduces_to(hessian, of_loss.Hessian(loss), X, y, weight, theta, frame=frame)
 
-    for rows in reduced(kernels.RowCurvature(*args), X, y, weight, theta):
+    for rows in reduced(of_loss.RowCurvature(loss), X, y, weight, theta, frame=frame):
         curvature = np.concatenate(rows)
-        assert curvature.shape == (N_ROWS, kind.n_outputs)
+        assert curvature.shape == (N_ROWS, 1, kind.n_outputs)
     curved = PerRow(curvature)
-    assert_reduces_to(product, kernels.CurvedProduct(*args), X, None, weight, curved, direction)
+    assert_reduces_to(
+        product, of_loss.CurvedProduct(loss), X, None, weight, curved, direction, frame=frame
+    )
     diagonal = np.diag(hessian).reshape(theta.shape)
-    assert_reduces_to(diagonal, kernels.CurvedSquares(*args), X, None, weight, curved)
+    assert_reduces_to(diagonal, of_loss.CurvedSquares(loss), X, None, weight, curved, frame=frame)
     k = kind.n_outputs
     grams = np.stack([hessian[i::k, i::k] for i in range(k)])
-    assert_reduces_to(grams, kernels.CurvedGrams(*args), X, None, weight, curved)
-    loss, gradient = total * plain.loss(theta[:, 0]), total * plain.gradient(theta[:, 0])
-    expected = np.array([loss]), gradient[:, None], hessian
-    assert_reduces_to(expected, kernels.Expansion(*args), X, y, weight, theta)
-    for *found, rows in reduced(kernels.CurvedExpansion(*args), X, y, weight, theta):
+    assert_reduces_to(grams, of_loss.CurvedGrams(loss), X, None, weight, curved, frame=frame)
+    value, gradient = total * plain.loss(theta[:, 0]), total * plain.gradient(theta[:, 0])
+    expected = np.array([value]), gradient[:, None], hessian
+    assert_reduces_to(expected, of_loss.Expansion(loss), X, y, weight, theta, frame=frame)
+    for *found, rows in reduced(of_loss.CurvedExpansion(loss), X, y, weight, theta, frame=frame):
         for part, exact in zip(found, expected[:2], strict=True):
             assert_allclose(part, exact, rtol=1e-12, atol=1e-12)
         assert_allclose(np.concatenate(rows), curvature, rtol=1e-12, atol=1e-12)
@@ -219,8 +221,8 @@ def test_moments(layout, weighted, frame_name, tmp_path):
     s = np.ones(N_ROWS) if weight is None else weight
     gram, cross = A.T @ (s[:, None] * A), A.T @ (s[:, None] * (y - y_shift))
     square = s @ (y - y_shift) ** 2
-    assert_reduces_to((gram, cross, square), kernels.Moments(frame, y_shift), X, y, weight)
-    assert_reduces_to(gram, kernels.Moments(frame), X, None, weight)
+    assert_reduces_to((gram, cross, square), kernels.Moments(y_shift), X, y, weight, frame=frame)
+    assert_reduces_to(gram, kernels.Moments(), X, None, weight, frame=frame)
 
 
 @each_layout_and_frame
@@ -235,17 +237,17 @@ def test_r_factor_has_the_moments_as_its_square(
     ones = [np.ones((N_ROWS, 1))] if fit_intercept else []
     rows = np.hstack([*ones, (plain_X - frame.shift) / frame.scale, y - y_shift])
     s = np.ones(N_ROWS) if weight is None else weight
-    kernel = kernels.RFactor(frame, y_shift, fit_intercept)
-    for found in reduced(kernel, X, y, weight):
+    kernel = kernels.RFactor(y_shift, fit_intercept)
+    for found in reduced(kernel, X, y, weight, frame=frame):
         assert_array_equal(found, np.triu(found))
         assert_allclose(found.T @ found, rows.T @ (s[:, None] * rows), rtol=1e-12, atol=1e-12)
 
 
 def test_r_factor_combines_in_any_grouping():
     rng = np.random.default_rng(5)
-    kernel = kernels.RFactor(FRAMES["identity"], np.zeros(1))
+    kernel = kernels.RFactor(np.zeros(1))
     factors = [
-        kernel(kernels.Block(rng.standard_normal((9, 4)), rng.standard_normal((9, 1)), None))
+        kernel(Block(design_of(rng.standard_normal((9, 4))), rng.standard_normal((9, 1)), None))
         for _ in range(3)
     ]
     a, b, c = (factor.copy() for factor in factors)
@@ -260,7 +262,7 @@ def test_r_factor_of_badly_scaled_rows_keeps_the_small_columns():
     rng = np.random.default_rng(6)
     x = rng.standard_normal(N_ROWS)
     X = np.column_stack([x, x + 1e-9 * rng.standard_normal(N_ROWS)])
-    kernel = kernels.RFactor(Frame.identity(2), np.zeros(1), fit_intercept=False)
+    kernel = kernels.RFactor(np.zeros(1), fit_intercept=False)
     smallest = np.linalg.svd(X, compute_uv=False)[-1]
     for found in reduced(kernel, X, x[:, None], None):
         assert_allclose(np.linalg.svd(found[:2, :2], compute_uv=False)[-1], smallest, rtol=1e-5)
@@ -273,14 +275,12 @@ def test_squares_and_ranges_of_columns_and_the_largest_row(layout, weighted, tmp
     weight = weights(weighted)
     s = np.ones(N_ROWS) if weight is None else weight
     squares = np.append(s @ plain_X**2, s.sum())
-    assert_reduces_to(squares, kernels.ColumnSquares(Frame.identity(X.shape[1])), X, None, weight)
+    assert_reduces_to(squares, kernels.ColumnSquares(), X, None, weight)
     limits = np.vstack([plain_X.min(axis=0), plain_X.max(axis=0)])
     assert_reduces_to(limits, kernels.ColumnRange(), X, None, weight)
     for fit_intercept in (True, False):
         largest = np.max(s * (np.sum(plain_X**2, axis=1) + fit_intercept), keepdims=True)
-        assert_reduces_to(
-            largest, kernels.LargestRow(Frame.identity(X.shape[1]), fit_intercept), X, None, weight
-        )
+        assert_reduces_to(largest, kernels.LargestRow(fit_intercept), X, None, weight)
 
 
 @each_layout
@@ -332,7 +332,15 @@ def test_largest_move(layout, frame_name, name, tmp_path):
     y, direction = kind.draw(np.random.default_rng(3), N_ROWS), draw_theta(kind, 1)
     dz = Plain(kind, (plain_X - frame.shift) / frame.scale, y).A @ direction[:, 0]
     moves = [max(abs(row)) if name == "sigmoid" else max(row) - min(row) for row in dz]
-    assert_reduces_to(np.array([max(moves)]), kernels.LargestMove(frame), X, y, None, direction)
+    assert_reduces_to(
+        np.array([max(moves)]),
+        kernels.LargestMove(kind.loss.moves),
+        X,
+        y,
+        None,
+        direction,
+        frame=frame,
+    )
 
 
 @each_layout_and_frame
@@ -350,9 +358,9 @@ def test_margin(layout, weighted, frame_name, name, tmp_path):
         if weight is None or weight[i] > 0:
             own = scores[i, codes[i, 0]]
             margins.append(own - max(np.delete(scores[i], codes[i, 0])))
-    kernel = kernels.Margin(frame)
+    kernel = of_loss.Margin(kind.loss)
     kept_y = y.copy()
-    for found in reduced(kernel, X, y, weight, theta):
+    for found in reduced(kernel, X, y, weight, theta, frame=frame):
         assert_allclose(found, [min(margins), max(margins)], rtol=1e-12)
     assert_array_equal(y, kept_y)
 
@@ -363,11 +371,10 @@ def test_weight_two_is_the_row_twice(name):
     X, weight = raw("eighths"), rng.integers(0, 4, N_ROWS)
     y, theta = kind.draw(rng, N_ROWS), draw_theta(kind, 1)
     repeated = RowBlocks(np.repeat(X, weight, axis=0), np.repeat(y, weight, axis=0))
-    frame = FRAMES["identity"]
     for kernel, args in [
-        (kernels.LossGradient(kind.loss, frame), (theta,)),
-        (kernels.Hessian(kind.loss, frame), (theta,)),
-        (kernels.Moments(frame, np.zeros(y.shape[1])), ()),
+        (of_loss.LossGradient(kind.loss), (theta,)),
+        (of_loss.Hessian(kind.loss), (theta,)),
+        (kernels.Moments(np.zeros(y.shape[1])), ()),
     ]:
         expected = repeated.reduce(kernel, *args)
         for found in reduced(kernel, X, y, weight.astype(float), *args):
@@ -382,20 +389,20 @@ def test_arguments_are_left_alone():
     y = kind.draw(np.random.default_rng(3), N_ROWS)
     for array in (X, y, weight, theta):
         array.setflags(write=False)
-    rows = kernels.RowCurvature(kind.loss, frame)
-    curvature = PerRow(np.abs(weight[:, None] + np.zeros(3)))
+    rows = of_loss.RowCurvature(kind.loss)
+    curvature = PerRow(np.abs(weight[:, None, None] + np.zeros(3)))
     for kernel, target, args in [
-        (kernels.LossValue(kind.loss, frame), y, (theta,)),
-        (kernels.LossGradient(kind.loss, frame), y, (theta,)),
-        (kernels.Hessian(kind.loss, frame), y, (theta,)),
-        (kernels.HessianProduct(kind.loss, frame), y, (theta, theta)),
-        (kernels.Margin(frame), y, (theta,)),
+        (of_loss.LossValue(kind.loss), y, (theta,)),
+        (of_loss.LossGradient(kind.loss), y, (theta,)),
+        (of_loss.Hessian(kind.loss), y, (theta,)),
+        (of_loss.CurvedExpansion(kind.loss), y, (theta,)),
+        (of_loss.Margin(kind.loss), y, (theta,)),
         (rows, y, (theta,)),
-        (kernels.CurvedProduct(kind.loss, frame), y, (curvature, theta)),
-        (kernels.Moments(frame, np.zeros(1)), y, ()),
-        (kernels.RFactor(frame, np.zeros(1)), y, ()),
-        (kernels.ColumnSquares(frame), y, ()),
+        (of_loss.CurvedProduct(kind.loss), y, (curvature, theta)),
+        (kernels.Moments(np.zeros(1)), y, ()),
+        (kernels.RFactor(np.zeros(1)), y, ()),
+        (kernels.ColumnSquares(), y, ()),
         (kernels.ColumnRange(), y, ()),
-        (kernels.LargestRow(frame, True), y, ()),
+        (kernels.LargestRow(True), y, ()),
     ]:
-        list(reduced(kernel, X, target, weight, *args))
+        list(reduced(kernel, X, target, weight, *args, frame=frame))

@@ -136,7 +136,7 @@ def test_arguments_are_left_alone(name):
     loss.value_and_gradient(y, z)
     loss.sum_and_gradient(y, z, None)
     loss.sum_and_gradient(y, z, np.ones(len(z)))
-    loss.curve(loss.curvature(z[:, 0]), z)
+    loss.curve(loss.curvature(y, z), z)
     assert_array_equal(y, y_before)
     assert_array_equal(z, z_before)
 
@@ -173,12 +173,15 @@ def second_derivative(loss, y, z, step=1e-5):
 
 @each_kind
 def test_curvature_is_the_slope_of_the_gradient(name):
+    """Of every model, along directions of its own, or of one along many."""
     loss, y, z = draw(name, n_rows=8)
-    z = z[:, 0]
-    rows, full = loss.curvature(z), second_derivative(loss, y, z)
-    dz = np.random.default_rng(3).standard_normal((8, 2, z.shape[1]))
-    assert_allclose(loss.curve(rows, dz), np.einsum("nkl,nml->nmk", full, dz), atol=1e-9)
-    assert_allclose(loss.curvature_diagonal(rows), np.einsum("nkk->nk", full), atol=1e-9)
+    rows = loss.curvature(y, z)
+    full = np.stack([second_derivative(loss, y, z[:, m]) for m in range(z.shape[1])], axis=1)
+    dz = np.random.default_rng(3).standard_normal(z.shape)
+    assert_allclose(loss.curve(rows, dz), np.einsum("nmkl,nml->nmk", full, dz), atol=1e-9)
+    first = np.einsum("nkl,nml->nmk", full[:, 0], dz)
+    assert_allclose(loss.curve(rows[:, :1], dz), first, atol=1e-9)
+    assert_allclose(loss.curvature_diagonal(rows), np.einsum("nmkk->nmk", full), atol=1e-9)
     assert loss.curvature_diagonal(rows).shape == z.shape
 
 
@@ -186,35 +189,37 @@ def test_curvature_is_the_slope_of_the_gradient(name):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 def test_a_curvature_shrinks_by_no_more_than_what_a_row_moves(name, scale):
     """Self-concordance: ``A(z + d) >= e^-move A(z)``, and the bound is not idle."""
-    loss, _, z = draw(name, n_rows=2000)
-    z = z[:, 0]
+    loss, y, z = draw(name, n_rows=2000)
     d = scale * np.random.default_rng(4).standard_normal(z.shape)
-    moves = np.abs(d[:, 0]) if name == "sigmoid" else np.ptp(d, axis=1)
-    direction = np.random.default_rng(5).standard_normal((len(z), 1, z.shape[1]))
+    moves = np.abs(d[:, :, 0]) if name == "sigmoid" else d.max(axis=2) - d.min(axis=2)
+    assert_allclose(loss.moves(d), moves, rtol=1e-15)
+    assert loss.self_concordance == 1.0
+    direction = np.random.default_rng(5).standard_normal(z.shape)
 
     def bent(at):
-        return np.einsum("nmk,nmk->n", direction, loss.curve(loss.curvature(at), direction))
+        return np.einsum("nmk,nmk->nm", direction, loss.curve(loss.curvature(y, at), direction))
 
-    rounding = 8 * EPS * np.einsum("nmk,nmk->n", direction, direction)
+    rounding = 8 * EPS * np.einsum("nmk,nmk->nm", direction, direction)
     assert np.all(bent(z + d) >= np.exp(-moves) * bent(z) * (1 - 1e-12) - rounding)
     assert np.any(bent(z + d) < bent(z))
 
 
 @given(z=st.lists(finite(1e3), min_size=2, max_size=5))
 def test_softmax_curvature_is_diag_p_minus_p_p_transposed(z):
-    loss, z = SoftmaxLoss(), np.array([z])
-    powers = [mpmath.exp(mpmath.mpf(k) - z.max()) for k in z[0]]
+    loss, z = SoftmaxLoss(), np.array([[z]])
+    powers = [mpmath.exp(mpmath.mpf(k) - z.max()) for k in z[0, 0]]
     p = np.array([float(power / mpmath.fsum(powers)) for power in powers])
-    rows = loss.curvature(z)
+    rows = loss.curvature(np.array([[0]]), z)
     full = np.hstack([loss.curve(rows, e[None, None, :])[0].T for e in np.eye(len(p))])
     assert_allclose(full, np.diag(p) - np.outer(p, p), rtol=0, atol=8 * EPS)
-    assert_allclose(loss.curvature_diagonal(rows)[0], p * (1 - p), rtol=1e-9, atol=2 * EPS)
+    assert_allclose(loss.curvature_diagonal(rows)[0, 0], p * (1 - p), rtol=1e-9, atol=2 * EPS)
 
 
 @pytest.mark.parametrize("z", [z for z in EXTREMES if abs(z) < 700])
 def test_sigmoid_curvature_keeps_its_digits_far_out(z):
     exact = mpmath.exp(-abs(mpmath.mpf(z))) / (1 + mpmath.exp(-abs(mpmath.mpf(z)))) ** 2
-    assert_allclose(LogLoss().curvature(np.array([[z]]))[0, 0], float(exact), rtol=8 * EPS)
+    found = LogLoss().curvature(np.array([[1.0]]), np.array([[[z]]]))
+    assert_allclose(found[0, 0, 0], float(exact), rtol=8 * EPS)
 
 
 @each_kind
@@ -222,8 +227,8 @@ def test_sigmoid_curvature_keeps_its_digits_far_out(z):
 def test_curvature_bound_is_never_exceeded(name, data):
     kind = KINDS[name]
     draw_row = st.lists(finite(50.0), min_size=kind.n_outputs, max_size=kind.n_outputs)
-    z, dz = np.array([data.draw(draw_row)]), np.array([[data.draw(draw_row)]])
-    curved = kind.loss.curve(kind.loss.curvature(z), dz)
+    z, dz = np.array([[data.draw(draw_row)]]), np.array([[data.draw(draw_row)]])
+    curved = kind.loss.curve(kind.loss.curvature(np.zeros((1, 1), dtype=int), z), dz)
     energy, square = np.sum(dz * curved), np.sum(dz**2)
     assert -1e-12 * square <= energy <= kind.loss.curvature_bound * square * (1 + 1e-12)
 
@@ -238,7 +243,7 @@ def test_curvature_bound_is_never_exceeded(name, data):
 )
 def test_curvature_bound_is_reached(name, z, dz):
     loss, dz = KINDS[name].loss, np.array([[dz]])
-    curved = loss.curve(loss.curvature(np.array([z])), dz)
+    curved = loss.curve(loss.curvature(np.zeros((1, 1), dtype=int), np.array([[z]])), dz)
     assert_allclose(np.sum(dz * curved), loss.curvature_bound * np.sum(dz**2), rtol=1e-14)
 
 

@@ -8,11 +8,11 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from gdregress import LogisticRegression
+from gdregress.problem.kernels import Expansion, Hessian
 from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
-from gdregress.rows.kernels import Expansion, Hessian
 from gdregress.solvers.cholesky import ScaledCholesky
 from gdregress.solvers.newton.choice import Pace, choose_metric, costs
 from gdregress.solvers.newton.full import FullMetric

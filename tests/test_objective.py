@@ -48,9 +48,7 @@ class Case:
 
     def blocks(self, is_sparse=False):
         X = sparse.csr_matrix(self.X) if is_sparse else self.X
-        blocks = RowBlocks(X, self.y, self.weight, workers=2)
-        blocks.block_rows = 9
-        return blocks
+        return RowBlocks(X, self.y, self.weight, workers=2, block_rows=9)
 
     def objective(self, frame=None, is_sparse=False):
         made = BlockObjective(
@@ -142,7 +140,7 @@ def test_batch_gradients_average_to_the_full_gradient(name, weighted):
     objective = problem.objective()
     total = np.zeros_like(problem.theta)
     for batch in objective.blocks.batches(np.random.default_rng(0), 7):
-        total += batch.X.shape[0] / N_ROWS * objective.batch_gradient(batch, problem.theta)
+        total += batch.rows.shape[0] / N_ROWS * objective.batch_gradient(batch, problem.theta)
     assert_allclose(total, objective.value_and_gradient(problem.theta)[1], atol=1e-12)
 
 
@@ -219,7 +217,7 @@ def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sp
     problem.X[: len(problem.X) // 2 * 2 : 2, 1] = 0.0
     objective = problem.objective(is_sparse=is_sparse)
     rows_for_every_second = len(problem.X) // (2 * objective.shape[0])
-    rows = objective.loss.curvature(objective.linear_predictor(problem.theta)[:, 0])
+    rows = objective.loss.curvature(problem.y, objective.linear_predictor(problem.theta))
     applied = AppliedHessian(objective, rows, rows_per_column=rows_for_every_second)
     diagonal = applied.diagonal()[:, 0]
     for k, block in enumerate(applied.output_blocks()):
@@ -454,7 +452,7 @@ def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
     problem.X[:, 1] *= unit
     objective = problem.objective()
     for frame in (objective.sampled_frame(), objective.exact_frame()):
-        rows = frame.rows(problem.X)[:, 1]
+        rows = (problem.X[:, 1] - frame.shift[1]) / frame.scale[1]
         assert 1e-120 < np.mean(rows**2) < 1e120
 
 

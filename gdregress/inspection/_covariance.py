@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ..rows.kernels import Block, linear_predictor
+from ..rows.blocks import Block
+from ..rows.kernels import Sum
 from ._optimum import Optimum
 
 __all__ = ["COV_TYPES", "covariance"]
@@ -92,20 +93,19 @@ class _Scores:
     """The scores of the rows of one block, (n, q), divided by ``(1 - h)^(power / 2)``."""
 
     def __init__(self, optimum: Optimum, outputs: np.ndarray, power: int) -> None:
-        self.frame, self.loss = optimum.inside.frame, optimum.inside.loss
+        self.loss = optimum.inside.loss
         self.fit_intercept = optimum.inside.fit_intercept
         self.outputs, self.power, self.root = outputs, power, optimum.root
 
     def __call__(self, block: Block, theta: np.ndarray) -> np.ndarray:
-        rows = self.frame.rows(block.X)
-        z = linear_predictor(rows, theta)
+        rows, z = block.design.dense(), block.design.times(theta)
         residual = self.loss.value_and_gradient(block.y, z)[1][:, 0, self.outputs]
         if self.fit_intercept:
             rows = np.column_stack([rows, np.ones(len(rows))])
         weight = np.ones(len(rows)) if block.sample_weight is None else block.sample_weight
         residual = residual * weight[:, None]
         if self.power:
-            curvature = self.loss.curvature(z[:, 0, :])[:, self.outputs[0]]
+            curvature = self.loss.curvature(block.y, z)[:, 0, self.outputs[0]]
             half = linalg.solve_triangular(self.root, rows.T, lower=True, check_finite=False)
             rest = 1.0 - weight * curvature * np.einsum("ji,ji->i", half, half)
             rest[rest < 1e3 * _EPS] = np.nan
@@ -113,7 +113,7 @@ class _Scores:
         return (rows[:, :, None] * residual[:, None, :]).reshape(len(rows), -1)
 
 
-class _Meat:
+class _Meat(Sum):
     """``sum_i g_i g_i^T``."""
 
     def __init__(self, scores: _Scores) -> None:
@@ -122,8 +122,3 @@ class _Meat:
     def __call__(self, block: Block, theta: np.ndarray) -> np.ndarray:
         scores = self.scores(block, theta)
         return np.dot(scores.T, scores)
-
-    @staticmethod
-    def combine(total: np.ndarray, part: np.ndarray) -> np.ndarray:
-        total += part
-        return total

@@ -201,7 +201,7 @@ class _Smooth:
     def gap_of_squares(self, theta: np.ndarray) -> float:
         inside = self.inside
         theta_u = inside.frame.enter(theta)
-        squares, gradient, gram = inside.blocks.reduce(Residuals(inside.frame), theta_u)
+        squares, gradient, gram = inside.blocks.reduce(Residuals(), theta_u)
         n_columns = len(self.rows)
         n_terms = n_columns + int(inside.fit_intercept)
         hessian = gram[:n_terms, :n_terms] / inside.total_weight

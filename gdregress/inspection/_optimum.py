@@ -17,8 +17,9 @@ from ..history import StopReason
 from ..problem.basis import Basis
 from ..problem.objective import BlockObjective
 from ..problem.penalty import ElasticNet
-from ..rows.blocks import RowBlocks
-from ..rows.kernels import Block, linear_predictor
+from ..rows.blocks import Block, RowBlocks
+from ..rows.design import weigh
+from ..rows.kernels import Sum
 from ..solvers.newton.separation import AT_REST, Separation, separation_near
 from ._problem import Problem, Refusal
 
@@ -113,28 +114,18 @@ class Optimum:
         return outside if self.inside.fit_intercept else outside[:-1]
 
 
-class Residuals:
+class Residuals(Sum):
     """Of squares: ``sum_i s_i e_i^2`` of each target, ``[u 1]^T s e``, and ``[u 1]^T s [u 1]``.
 
     The last is the unit matrix times S only to the accuracy of the basis.
     """
 
-    def __init__(self, frame: Any) -> None:
-        self.frame = frame
-
     def __call__(self, block: Block, theta: np.ndarray) -> tuple[np.ndarray, ...]:
-        rows = self.frame.rows(block.X)
-        residual = linear_predictor(rows, theta)[:, 0, :] - block.y
-        rows = np.column_stack([rows, np.ones(len(rows))])
-        if block.sample_weight is not None:
-            root = np.sqrt(block.sample_weight)[:, None]
-            rows, residual = rows * root, residual * root
-        squares = np.einsum("nk,nk->k", residual, residual)
-        return squares, np.dot(rows.T, residual), np.dot(rows.T, rows)
-
-    @staticmethod
-    def combine(total: Any, part: Any) -> Any:
-        return tuple(a + b for a, b in zip(total, part))
+        design, y, s = block
+        residual = design.times(theta)[:, 0] - y
+        weighted = weigh(residual, s)
+        squares = np.einsum("nk,nk->k", weighted, residual)
+        return squares, design.pull(weighted), design.gram(s)
 
 
 def optimum_of(problem: Problem, reference: int = 0) -> Optimum:
@@ -220,18 +211,17 @@ def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> Bl
     """
     blocks = objective.blocks
     if blocks.is_sparse:
-        blocks = RowBlocks(blocks.X, blocks.y, blocks.sample_weight, blocks.workers)
-        blocks.block_rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
-    inside = BlockObjective(
-        blocks,
+        rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
+        blocks = RowBlocks(
+            blocks.X, blocks.y, blocks.sample_weight, blocks.workers, block_rows=rows
+        )
+    return BlockObjective(
+        blocks.in_frame(basis),
         objective.loss,
         penalty,
         objective.shape[1],
         fit_intercept=objective.fit_intercept,
-        frame=basis,
     )
-    inside.shape = (basis.n_columns + 1, objective.shape[1])
-    return inside
 
 
 def _dependent(problem: Problem, basis: Basis) -> str:
@@ -250,7 +240,7 @@ def listed(names: list[str], columns: np.ndarray, most: int = 6) -> str:
 
 
 def _least_squares(problem: Problem, inside: BlockObjective, theta: np.ndarray) -> Optimum:
-    squares, gradient, gram = inside.blocks.reduce(Residuals(inside.frame), theta)
+    squares, gradient, gram = inside.blocks.reduce(Residuals(), theta)
     n_terms = inside.frame.n_columns + int(inside.fit_intercept)
     root = linalg.cholesky(gram[:n_terms, :n_terms], lower=True)
     step = np.zeros((len(theta), 1, len(squares)))

@@ -162,7 +162,7 @@ def prediction_interval(
         optimum = optimum_of(problem)
         model, X_new, _ = rows_for(estimator, X_new, "prediction_interval")
         X_new = validate_data(model, X_new, accept_sparse="csr", reset=False)
-        prediction, variance = _moments_at(optimum, RowBlocks(X_new))
+        prediction, variance = _moments_at(optimum, RowBlocks(X_new).in_frame(optimum.basis))
     if kind == "observation":
         variance += optimum.scale
     error = np.sqrt(variance)
@@ -187,7 +187,7 @@ def _moments_at(optimum: Optimum, blocks: RowBlocks) -> tuple[np.ndarray, np.nda
     step = optimum.inside.blocks.block_rows
     for begin in range(0, blocks.n_samples, step):
         rows = slice(begin, min(begin + step, blocks.n_samples))
-        terms = optimum.basis.rows(blocks.block(rows).X)
+        terms = blocks.block(rows).design.dense()
         terms = np.column_stack([terms, np.ones(len(terms))])
         prediction[rows] = terms @ theta
         terms = terms[:, : optimum.n_terms]

@@ -290,12 +290,11 @@ def _of_likelihood(
     frame = scaler.frame
     penalty = objective.penalty if standardized else objective.penalty.in_frame(frame)
     inside = BlockObjective(
-        objective.blocks,
+        objective.blocks.in_frame(frame),
         objective.loss,
         penalty,
         objective.shape[1],
         fit_intercept=objective.fit_intercept,
-        frame=frame,
     )
     start = np.zeros((objective.shape[0], 1, objective.shape[1]))
     theta = newton_to_the_end(inside, start)

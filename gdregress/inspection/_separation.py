@@ -186,12 +186,9 @@ def _n_separated(problem: Problem, direction: np.ndarray) -> int:
     for begin in range(0, blocks.n_samples, blocks.block_rows):
         rows = slice(begin, min(begin + blocks.block_rows, blocks.n_samples))
         block = blocks.block(rows)
-        z = block.X @ direction[:-1] + direction[-1]
-        own = block.y[:, 0].astype(np.intp)
-        if z.shape[1] == 1:
-            margin = np.where(own == 1, z[:, 0], -z[:, 0])
-        else:
-            margin = np.take_along_axis(z, own[:, None], axis=1)[:, 0] - z.min(axis=1)
+        z = block.design.times(direction[:, None])
+        # Back along the direction, the class that gains most on a row's own is the least of z.
+        margin = -problem.objective.loss.margin(block.y, -z)[:, 0]
         separated = margin > _ROUNDING * np.abs(z).max(initial=0.0)
         if block.sample_weight is not None:
             separated &= block.sample_weight > 0.0

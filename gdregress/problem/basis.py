@@ -13,8 +13,10 @@ is rank-deficient (sigma at rounding level) are left out: rank is decided here, 
 import math
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
+from ..rows.design import DenseDesign
+from ..rows.kernels import LargestMove
 from .moments import CentredFactor
 from .objective import overflow
 
@@ -49,7 +51,6 @@ class Basis:
     """
 
     is_identity = is_scaled = False
-    is_shifted = True
 
     def __init__(self, frame, mean, forward, backward, null, condition):
         self.frame, self.mean = frame, mean
@@ -113,15 +114,13 @@ class Basis:
             return True
         some = self.null @ np.random.default_rng(0).standard_normal(self.null.shape[1])
         size = np.abs(some[:-1]) @ framed.column_sizes() + np.abs(some[-1])
-        return framed.largest_move(some[:, None, None]) <= _ROUNDING * size
+        moved = framed.blocks.reduce(LargestMove(np.abs), some[:, None, None])
+        return float(moved[0]) <= _ROUNDING * size
 
-    def rows(self, X):
-        """The block of rows in the basis, dense."""
-        X = self.frame.rows(X)
-        X = X.toarray() if sparse.issparse(X) else X
-        return np.dot(X - self.mean, self.forward)
-
-    shifted = rows  # nothing is left to ride on theta
+    def applied(self, design):
+        """The design of the same rows in the basis, dense."""
+        rows = self.frame.applied(design).dense()
+        return DenseDesign(np.dot(rows - self.mean, self.forward))
 
     def enter(self, theta):
         """theta of the original columns -> theta of the basis."""
@@ -178,8 +177,7 @@ def _centred_rows(framed):
     blocks = framed.blocks
     weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
     weighing = np.flatnonzero(weight)
-    rows, weight = framed.frame.rows(blocks.block(weighing).X), weight[weighing]
-    rows = rows.toarray() if sparse.issparse(rows) else rows
+    rows, weight = blocks.block(weighing).design.dense(), weight[weighing]
     mean = np.zeros(rows.shape[1])
     if framed.fit_intercept:
         mean = weight @ rows / weight.sum()

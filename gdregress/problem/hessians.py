@@ -12,7 +12,7 @@ The contract of both, of the smooth part of the objective at one theta:
 import numpy as np
 
 from ..rows.blocks import PerRow
-from ..rows.kernels import CurvedGrams, CurvedProduct, CurvedSquares
+from .kernels import CurvedGrams, CurvedProduct, CurvedSquares
 
 __all__ = ["AppliedHessian", "QuadraticHessian"]
 
@@ -27,8 +27,8 @@ class AppliedHessian:
     Parameters
     ----------
     objective : BlockObjective
-    rows : ndarray of shape (n_samples, n_outputs)
-        ``loss.curvature(z_i)`` of every row.
+    rows : ndarray of shape (n_samples, n_models, n_outputs)
+        ``loss.curvature(y_i, z_i)`` of every row.
     rows_per_column : int, default=20
         Rows that are more than so many for each column are thinned for :meth:`output_blocks`.
     """
@@ -36,14 +36,16 @@ class AppliedHessian:
     def __init__(self, objective, rows, *, rows_per_column=_ROWS_PER_COLUMN):
         self._objective, self._rows = objective, rows
         self._rows_per_column = rows_per_column
-        self._product = CurvedProduct(objective.loss, objective.frame)
+        self._product = CurvedProduct(objective.loss)
 
     def product(self, direction):
+        if not self._objective.fit_intercept:
+            direction = np.vstack([direction[:-1], np.zeros_like(direction[-1:])])
         product = self._objective.blocks.reduce(self._product, PerRow(self._rows), direction)
         return self._penalised(product, direction)
 
     def diagonal(self):
-        kernel = CurvedSquares(self._objective.loss, self._objective.frame)
+        kernel = CurvedSquares(self._objective.loss)
         squares = self._objective.blocks.reduce(kernel, PerRow(self._rows))
         return self._penalised(squares, np.ones_like(squares))
 
@@ -56,7 +58,7 @@ class AppliedHessian:
         some = blocks.subset(slice(None, None, step), None) if step > 1 else blocks
         if some.total_weight > 0.0:
             blocks, rows = some, rows[::step]
-        grams = blocks.reduce(CurvedGrams(objective.loss, objective.frame), PerRow(rows))
+        grams = blocks.reduce(CurvedGrams(objective.loss), PerRow(rows))
         grams *= 1.0 / blocks.total_weight
         if not objective.fit_intercept:
             grams[:, -1] = grams[:, :, -1] = 0.0

@@ -10,23 +10,47 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     ``loss(y_i, z_i)``, finite for every finite ``z``.
 ``value_and_gradient(y, z)`` : shapes (n, M) and (n, M, K)
     The same value, and ``d loss / d z``: in all three cases the prediction minus the target.
-``gradient(y, z)`` : shape (n, K)
-    The gradient alone, for z of shape (n, K) (one model), which it may overwrite.
+``gradient(y, z)`` : shape of z
+    The gradient alone, in as few calls as it takes: z of shape (n, K) (one model), or (n, M, K)
+    and y with an axis for the models; it may overwrite z.
 ``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
     The weighted sum of the values, and the same gradient: what a pass over the rows needs.
-``curvature(z)`` : shape (n, K)
-    What the second derivative of each row is made of, for z of shape (n, K) (one model).
+``curvature(y, z)`` : shape (n, M, K)
+    What the second derivative of each row is made of; what it is read by:
 ``curve(rows, dz)`` : shape (n, M, K)
-    The second derivative times changes of z, ``rows`` being what ``curvature`` returned.
-``curvature_diagonal(rows)`` : shape (n, K)
+    The second derivative times changes of z, `rows` being what ``curvature`` returned, of one model
+    or of M.
+``curvature_diagonal(rows)`` : shape of rows
     The diagonal of the second derivative of each row.
+``hessian(design, rows, sample_weight)`` : shape (q, q)
+    ``sum_i s_i (d^2 loss_i / dz^2) kron x_i x_i^T`` of one model, x_i with its one, in the order of
+    ``theta.ravel()``.
 ``best_constant(y, sample_weight, fit_intercept)`` : float
     ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
     The root, for squares of small targets underflow.
+``value_at_zero(n_outputs)`` : float or None
+    The value of every row at z = 0 where it is the same for all.
 ``conjugate(y, u)`` : shape (n, M), of the logistic losses
     ``max_z (u^T z - loss(y, z))`` for u between 0 and a gradient: an entropy, negative.
-``curvature_bound`` : float
-    A number ``c`` with ``d^2 loss / d z^2 <= c I`` for every ``z``.
+``margin(y, z)`` : shape (n, M), of the logistic losses
+    What the class of a row has over the best other one in z.
+``rival(y, z)`` : shape (n, M), of the logistic losses
+    The least probability of a class that is not that of the row.
+
+What a loss declares of itself, for solvers to ask:
+
+``curvature_bound`` : float or None
+    A number c with ``d^2 loss / d z^2 <= c I`` for every z; None where there is none.
+``is_quadratic``, ``is_coupled`` : bool
+    Whether the second derivative is constant; whether it couples the outputs.
+``has_gauge`` : bool
+    Whether adding a constant to all outputs changes nothing.
+``moves(dz)`` : shape (n, M), and ``self_concordance`` : float or None
+    How far a change of z moves a row: its largest part, or with a gauge the range of its parts; and
+    a number nu with ``|F'''| <= nu max_i |moves_i| F''`` along any line, None where none is known.
+
+A new loss is one class: of :class:`Separate`, where outputs do not interact, it has to have
+``value``, ``gradient``, ``curvature``, ``best_constant`` and what it declares.
 
 Weights, means and penalties are the objective's: a loss knows nothing of them.
 """
@@ -37,17 +61,26 @@ import numpy as np
 from scipy.linalg.blas import dnrm2
 from scipy.special import entr, expit, log_expit, logsumexp, softmax
 
-__all__ = ["LogLoss", "SoftmaxLoss", "SquaredLoss"]
+from ..rows.design import weigh
+
+__all__ = ["LogLoss", "Loss", "Separate", "SoftmaxLoss", "SquaredLoss"]
 
 _EPS = np.finfo(np.float64).eps
 
 
-class _Loss:
-    """What follows from the value and the gradient of a row."""
+class Loss:
+    """What follows from the value, the gradient and the curvature of a row; see the module."""
+
+    curvature_bound: float | None = None
+    self_concordance: float | None = None
+    is_quadratic = has_gauge = False
 
     @staticmethod
     def value_at_zero(n_outputs):
-        """The value of every row at z = 0 where it is the same for all, else None."""
+        return None
+
+    def value_and_gradient(self, y, z):
+        return self.value(y, z), self.gradient(y[:, None], z.copy())
 
     def sum_and_gradient(self, y, z, sample_weight):
         """``sum_i s_i loss(y_i, z_i)``, shape (M,), and the gradient of every row, unweighted."""
@@ -56,19 +89,35 @@ class _Loss:
             return value.sum(axis=0), gradient
         return np.dot(sample_weight, value), gradient
 
+    @staticmethod
+    def moves(dz):
+        return np.abs(dz).max(axis=2)
 
-class _Separate(_Loss):
+
+class Separate(Loss):
     """Losses whose outputs do not interact: the second derivative of a row is diagonal."""
 
     is_coupled = False
 
     @staticmethod
     def curve(rows, dz):
-        return rows[:, None, :] * dz
+        return rows * dz
 
     @staticmethod
     def curvature_diagonal(rows):
         return rows
+
+    @staticmethod
+    def hessian(design, rows, sample_weight):
+        """Block-diagonal: a Gram matrix for each output."""
+        blocks = [design.gram(weight) for weight in weigh(rows[:, 0], sample_weight).T]
+        n_outputs, size = len(blocks), len(blocks[0])
+        if n_outputs == 1:
+            return blocks[0]
+        out = np.zeros((size, n_outputs, size, n_outputs))
+        for k, block in enumerate(blocks):
+            out[:, k, :, k] = block
+        return out.reshape(size * n_outputs, size * n_outputs)
 
 
 def _spread(y, sample_weight):
@@ -79,7 +128,7 @@ def _spread(y, sample_weight):
     return float(dnrm2((root[:, None] * y).ravel())) / float(dnrm2(root))
 
 
-class SquaredLoss(_Separate):
+class SquaredLoss(Separate):
     """``loss(y, z) = 1/2 (z - y)^2``, summed over the targets.
 
     Gradient ``z - y``, curvature 1: the Hessian does not depend on ``z``, so the objective is
@@ -87,6 +136,7 @@ class SquaredLoss(_Separate):
     """
 
     curvature_bound = 1.0
+    self_concordance = 0.0
     is_quadratic = True
 
     def value(self, y, z):
@@ -117,11 +167,11 @@ class SquaredLoss(_Separate):
         return z
 
     @staticmethod
-    def curvature(z):
+    def curvature(y, z):
         return np.ones_like(z)
 
 
-class LogLoss(_Separate):
+class LogLoss(Separate):
     """``loss(y, z) = log(1 + e^z) - y z`` for y in {0, 1}: binary cross-entropy.
 
     ``P(y = 1) = sigma(z) = 1 / (1 + e^-z)``; gradient ``sigma(z) - y``; curvature
@@ -133,7 +183,7 @@ class LogLoss(_Separate):
     """
 
     curvature_bound = 0.25
-    is_quadratic = False
+    self_concordance = 1.0  # Bach 2010, "Self-concordant analysis for logistic regression"
 
     @staticmethod
     def value_at_zero(n_outputs):
@@ -193,7 +243,14 @@ class LogLoss(_Separate):
         return -(entr(p) + entr(1.0 - p))[:, :, 0]
 
     @staticmethod
-    def curvature(z):
+    def margin(y, z):
+        return (2.0 * y - 1.0) * z[:, :, 0]
+
+    def rival(self, y, z):
+        return np.abs(self.gradient(y[:, None], z.copy()))[:, :, 0]
+
+    @staticmethod
+    def curvature(y, z):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
         smaller = expit(-np.abs(z))
         return smaller - smaller * smaller
@@ -209,7 +266,7 @@ class LogLoss(_Separate):
         return np.hstack([log_expit(-z), log_expit(z)])
 
 
-class SoftmaxLoss(_Loss):
+class SoftmaxLoss(Loss):
     """``loss(y, z) = log sum_k e^(z_k) - z_y`` for y in {0, ..., K - 1}: cross-entropy.
 
     ``P(y = k) = softmax(z)_k``; gradient ``softmax(z) - onehot(y)``; curvature
@@ -218,8 +275,8 @@ class SoftmaxLoss(_Loss):
     """
 
     curvature_bound = 0.5
-    is_quadratic = False
-    is_coupled = True
+    self_concordance = 1.0  # of the range over the classes; Bach 2010, section 2
+    is_coupled = has_gauge = True
 
     @staticmethod
     def value_at_zero(n_outputs):
@@ -248,11 +305,30 @@ class SoftmaxLoss(_Loss):
 
     @staticmethod
     def gradient(y, z):
-        z -= z.max(axis=1, keepdims=True)
+        z -= z.max(axis=-1, keepdims=True)
         np.exp(z, out=z)
-        z /= z.sum(axis=1, keepdims=True)
-        z[np.arange(len(z)), y[:, 0]] -= 1.0
+        z /= z.sum(axis=-1, keepdims=True)
+        if z.ndim == 2:
+            z[np.arange(len(z)), y[:, 0]] -= 1.0
+        else:
+            z[np.arange(len(z))[:, None], np.arange(z.shape[1]), y[:, 0]] -= 1.0
         return z
+
+    @staticmethod
+    def margin(y, z):
+        own, others = y[:, None], z.copy()
+        np.put_along_axis(others, own, -np.inf, axis=2)
+        return np.take_along_axis(z, own, axis=2)[:, :, 0] - others.max(axis=2)
+
+    def rival(self, y, z):
+        # The gradient of a row is its probabilities, less 1 for its own class.
+        rivals = np.abs(self.gradient(y[:, None], z.copy()))
+        np.put_along_axis(rivals, y[:, None], np.inf, axis=2)
+        return rivals.min(axis=2)
+
+    @staticmethod
+    def moves(dz):
+        return np.ptp(dz, axis=2)
 
     @staticmethod
     def conjugate(y, u):
@@ -262,16 +338,38 @@ class SoftmaxLoss(_Loss):
         return -entr(np.maximum(p, 0.0)).sum(axis=2)
 
     @staticmethod
-    def curvature(z):
+    def curvature(y, z):
         """The probabilities p, of which ``diag(p) - p p^T`` is made."""
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
+        p = np.exp(z - z.max(axis=2, keepdims=True))
+        p /= p.sum(axis=2, keepdims=True)
         return p
 
     @staticmethod
     def curve(rows, dz):
-        p = rows[:, None, :]
-        return p * (dz - (p * dz).sum(axis=2, keepdims=True))
+        return rows * (dz - (rows * dz).sum(axis=2, keepdims=True))
+
+    @staticmethod
+    def hessian(design, rows, sample_weight):
+        """``diag(p) - p p^T`` couples the classes: X^T diag(s (p_k [k = l] - p_k p_l)) X.
+
+        Slab by slab: a row of X takes n_outputs times its memory here.
+        """
+        p = rows[:, 0]
+        n_rows, n_outputs = p.shape
+        if (p == 1.0 / n_outputs).all():  # one Gram matrix serves all pairs of classes
+            equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
+            return np.kron(design.gram(sample_weight), equal)
+        total, slab = 0.0, max(256, n_rows // n_outputs)
+        for begin in range(0, n_rows, slab):
+            end = min(begin + slab, n_rows)
+            weight = None if sample_weight is None else sample_weight[begin:end]
+            own, outer = design.part(begin, end).outer_grams(p[begin:end], weight)
+            hessian = -outer
+            k = np.arange(n_outputs)
+            hessian[k, :, k, :] += own.transpose(1, 0, 2)
+            total = total + hessian.transpose(1, 0, 3, 2)
+        size = n_outputs * len(own)
+        return np.ascontiguousarray(total).reshape(size, size)
 
     @staticmethod
     def curvature_diagonal(rows):

@@ -66,7 +66,7 @@ class CentredMoments:
 
     @classmethod
     def _in_frame(cls, objective, frame, y_shift):
-        gram, cross, square = objective.blocks.reduce(Moments(frame, y_shift))
+        gram, cross, square = objective.blocks.in_frame(frame).reduce(Moments(y_shift))
         if not (np.isfinite(gram).all() and np.isfinite(square).all()):
             return None
         total_weight = gram[-1, -1]
@@ -181,8 +181,8 @@ class CentredFactor:
     @classmethod
     def from_objective(cls, objective, frame, y_shift):
         """One pass of blocked QR over the rows ``[1 x~ y]``."""
-        kernel = RFactor(frame, y_shift, objective.fit_intercept)
-        triangle = objective.blocks.reduce(kernel)
+        kernel = RFactor(y_shift, objective.fit_intercept)
+        triangle = objective.blocks.in_frame(frame).reduce(kernel)
         return cls.from_triangle(triangle, frame, y_shift, objective.total_weight)
 
     @classmethod

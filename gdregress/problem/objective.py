@@ -39,35 +39,36 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from ..rows.blocks import PerRow
 from ..rows.columns import ColumnStatistics
-from ..rows.frame import Frame
 from ..rows.kernels import (
-    BatchGradient,
-    BatchValue,
     ColumnMoments,
     ColumnRange,
     ColumnSquares,
-    ConjugateValue,
-    CurvedExpansion,
-    Expansion,
-    Hessian,
-    HessianProduct,
+    GramProduct,
     LargestLeverage,
     LargestMove,
     LargestRow,
     LinearPredictor,
-    LossGradient,
-    LossValue,
-    Margin,
     Moments,
     PulledBack,
-    RowCurvature,
-    SmallestRival,
 )
 from ..rows.sampling import sample_rows
 from .evaluation import Evaluation
 from .hessians import AppliedHessian
-from .losses import SquaredLoss
+from .kernels import (
+    BatchGradient,
+    BatchValue,
+    ConjugateValue,
+    CurvedExpansion,
+    Expansion,
+    Hessian,
+    LossGradient,
+    LossValue,
+    Margin,
+    RowCurvature,
+    SmallestRival,
+)
 
 __all__ = [
     "SAMPLE_ROWS",
@@ -90,28 +91,28 @@ class BlockObjective:
     Parameters
     ----------
     blocks : RowBlocks
+        In the frame of theta.
     loss : object
         A loss of ``losses``.
-    penalty : ElasticNet
     n_outputs : int
     fit_intercept : bool
-    frame : Frame, optional
-        The coordinates of theta; the original columns by default. The penalty is always the
-        penalty of the coefficients of the original columns.
+    penalty : ElasticNet
+        That of the coefficients of the original columns, as a function of theta.
     """
 
-    def __init__(self, blocks, loss, penalty, n_outputs, *, fit_intercept=True, frame=None):
+    def __init__(self, blocks, loss, penalty, n_outputs, *, fit_intercept=True):
         self.blocks, self.loss, self.penalty = blocks, loss, penalty
         self.fit_intercept = fit_intercept
         self.centred = None  # of moments.centred_gram
-        self.frame = Frame.identity(blocks.n_features) if frame is None else frame
-        self.shape = (self.frame.n_columns + 1, n_outputs)
+        self.shape = (blocks.frame.n_columns + 1, n_outputs)
         self.basis = None  # of the rows in the frame, once it was asked for; see ``basis``
-        self._value = LossValue(loss, self.frame)
-        self._gradient = LossGradient(loss, self.frame)
+        self._value, self._gradient = LossValue(loss), LossGradient(loss)
         self._batch_gradient, self._batch_value = BatchGradient(loss), BatchValue(loss)
-        self._hessian_product = HessianProduct(loss, self.frame)
-        self._linear_predictor = LinearPredictor(self.frame)
+
+    @property
+    def frame(self):
+        """The coordinates of theta."""
+        return self.blocks.frame
 
     @cached_property
     def total_weight(self):
@@ -138,14 +139,12 @@ class BlockObjective:
 
     def in_frame(self, frame):
         """The same objective, as a function of theta of `frame`."""
-        penalty = self.penalty.in_frame(frame)
         return BlockObjective(
-            self.blocks,
+            self.blocks.in_frame(frame),
             self.loss,
-            penalty,
+            self.penalty.in_frame(frame),
             self.shape[1],
             fit_intercept=self.fit_intercept,
-            frame=frame,
         )
 
     def at(self, theta):
@@ -173,23 +172,23 @@ class BlockObjective:
         loss = total / self.total_weight + self.penalty.value(theta)
         return loss, self.penalty.add_gradient(theta, gradient)
 
-    def batch_gradient(self, block, theta):
+    def batch_gradient(self, batch, theta):
         """Gradient over a mini-batch: its mean over draws of the batch is the full gradient.
 
         ``1/b sum_{i in batch} (m s_i / S) grad loss_i``, the penalty in full.
         """
-        gradient = self._batch_gradient(block, theta)
-        gradient *= self._rows_per_weight / block.X.shape[0]
+        gradient = self._batch_gradient(batch, theta)
+        gradient *= self._rows_per_weight / batch.rows.shape[0]
         if not self.fit_intercept:
             gradient[-1] = 0.0
         if self.penalty.l2:
             gradient += self._ridge * theta
         return gradient
 
-    def batch_value(self, block, theta):
-        """The loss whose gradient :meth:`batch_gradient` is, penalty included."""
-        mean = self._batch_value(block, theta) * self._rows_per_weight / block.X.shape[0]
-        return mean + float(self.penalty.value(theta)[0])
+    def batch_value(self, batch, theta):
+        """The loss whose gradient :meth:`batch_gradient` is, penalty included, shape (M,)."""
+        mean = self._batch_value(batch, theta) * self._rows_per_weight / batch.rows.shape[0]
+        return mean + self.penalty.value(theta)
 
     @cached_property
     def _rows_per_weight(self):
@@ -205,11 +204,11 @@ class BlockObjective:
 
         An intercept that is not fitted has a unit diagonal, so that the matrix is regular.
         """
-        return self._regular(self.blocks.reduce(Hessian(self.loss, self.frame), theta))
+        return self._regular(self.blocks.reduce(Hessian(self.loss), theta))
 
     def expansion(self, theta):
         """:meth:`value_and_gradient` and :meth:`hessian` at theta (one model), in one pass."""
-        total, gradient, hessian = self.blocks.reduce(Expansion(self.loss, self.frame), theta)
+        total, gradient, hessian = self.blocks.reduce(Expansion(self.loss), theta)
         return *self._mean(theta, total, gradient), self._regular(hessian)
 
     def _regular(self, hessian):
@@ -224,23 +223,16 @@ class BlockObjective:
         return hessian
 
     def hessian_product(self, theta, direction):
-        if not self.fit_intercept:
-            direction = np.vstack([direction[:-1], np.zeros_like(direction[-1:])])
-        product = self.blocks.reduce(self._hessian_product, theta, direction)
-        product /= self.total_weight
-        if not self.fit_intercept:
-            product[-1] = 0.0
-        product[:-1] += self.penalty.curvature(self.shape)[:-1, None, :] * direction[:-1]
-        return product
+        return self.hessian_at(theta).product(direction)
 
     def hessian_at(self, theta):
         """The Hessian at theta (one model), never formed; see ``hessians``."""
-        rows = self.blocks.reduce(RowCurvature(self.loss, self.frame), theta)
+        rows = self.blocks.reduce(RowCurvature(self.loss), theta)
         return AppliedHessian(self, np.concatenate(rows))
 
     def curved_expansion(self, theta):
         """:meth:`value_and_gradient` and :meth:`hessian_at` at theta (one model), in one pass."""
-        total, gradient, rows = self.blocks.reduce(CurvedExpansion(self.loss, self.frame), theta)
+        total, gradient, rows = self.blocks.reduce(CurvedExpansion(self.loss), theta)
         return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
 
     def proximal(self, theta, step):
@@ -248,36 +240,45 @@ class BlockObjective:
 
     def linear_predictor(self, theta):
         """``z`` of every row, shape (n_samples, n_models, n_outputs)."""
-        parts = self.blocks.reduce(self._linear_predictor, theta)
+        parts = self.blocks.reduce(LinearPredictor(), theta)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def pulled_back(self, rows):
         """``[X 1]^T rows``, shape (n_features + 1,), of one number for each row; no weights."""
-        return self.blocks.with_y(rows).reduce(PulledBack(self.frame))
+        return self.blocks.reduce(PulledBack(), PerRow(rows))
 
     def margins(self, theta):
-        """Smallest and largest margin of the rows; see :class:`~gdregress.rows.kernels.Margin`."""
-        low, high = self.blocks.reduce(Margin(self.frame), theta)
+        """Smallest and largest margin of the rows; see :class:`Margin`."""
+        low, high = self.blocks.reduce(Margin(self.loss), theta)
         return float(low), float(high)
 
     def largest_move(self, direction):
-        """The most that a step moves a row; see :class:`~gdregress.rows.kernels.LargestMove`."""
-        return float(self.blocks.reduce(LargestMove(self.frame), direction).max())
+        """The most that a step moves a row; see ``moves`` of the losses."""
+        return float(self.blocks.reduce(LargestMove(self.loss.moves), direction).max())
 
     def conjugate_value(self, theta, t):
-        """The mean of :class:`~gdregress.rows.kernels.ConjugateValue`."""
-        kernel = ConjugateValue(self.loss, self.frame)
-        return float(self.blocks.reduce(kernel, theta, t)[0]) / self.total_weight
+        """The mean of :class:`ConjugateValue`."""
+        return float(self.blocks.reduce(ConjugateValue(self.loss), theta, t)[0]) / self.total_weight
 
     def largest_leverage(self, inverse_root):
-        """The most that a unit step in a metric moves a row; see
-        :class:`~gdregress.rows.kernels.LargestLeverage`."""
-        kernel = LargestLeverage(self.frame, inverse_root, self.shape[1])
-        return float(self.blocks.reduce(kernel).max())
+        """``max_i max_|u| = 1`` of the move of row i by a step u of unit length in a metric.
+
+        With ``R^T R = H`` the metric and dz_i the change of the linear predictor along u, that of
+        one output is ``|R^-T [x_i 1]|``; with a gauge the range of several is bounded by twice the
+        largest distance of ``R^-T ([x_i 1] kron e_k)`` from their mean over k. `inverse_root` is
+        ``R^-T`` in the order of ``theta.ravel()``. Rows of weight zero do not count.
+        """
+        maps = inverse_root.reshape(len(inverse_root), *self.shape)
+        if self.loss.has_gauge:
+            maps = maps - maps.mean(axis=2, keepdims=True)
+        maps = np.ascontiguousarray(maps.transpose(1, 2, 0))
+        factor = 2.0 if self.loss.has_gauge else 1.0
+        return factor * float(self.blocks.reduce(LargestLeverage(maps))[0])
 
     def column_centres(self):
         frame = self.sampled_frame()
-        first, second = self.blocks.reduce(ColumnMoments(frame)) / self.total_weight
+        blocks = self.blocks.in_frame(frame)
+        first, second = blocks.reduce(ColumnMoments()) / self.total_weight
         mean = first if self.fit_intercept else np.zeros_like(first)
         variance = second - mean * mean
         variance[variance <= 8.0 * _EPS * second] = 0.0  # the rounding of a constant column
@@ -285,19 +286,16 @@ class BlockObjective:
 
     def smallest_rival(self, theta):
         """The least ``s_i p_ik / S`` of a row and a class not its own, p at theta (one model)."""
-        least = self.blocks.reduce(SmallestRival(self.loss, self.frame), theta)
-        return float(least.min()) / self.total_weight
+        return float(self.blocks.reduce(SmallestRival(self.loss), theta)[0]) / self.total_weight
 
     def column_spans(self):
         """The range of the values of each column of the frame, shape (n_features,)."""
         low, high = self.blocks.reduce(ColumnRange(only_weighing=True))
-        return high / self.frame.scale - low / self.frame.scale
+        return high - low
 
     def column_sizes(self):
         """The largest absolute value of each column of the frame, shape (n_features,)."""
-        low, high = self.blocks.reduce(ColumnRange())
-        extremes = np.stack([low, high]) - self.frame.shift
-        return np.abs(extremes / self.frame.scale).max(axis=0)
+        return np.abs(self.blocks.reduce(ColumnRange())).max(axis=0)
 
     @cached_property
     def gram(self):
@@ -305,7 +303,7 @@ class BlockObjective:
         n_features = self.blocks.n_features
         if n_features > _MAX_GRAM_COLUMNS or n_features > 4 * self.blocks.n_samples:
             return None
-        gram = self.blocks.reduce(Moments(self.frame)) / self.total_weight
+        gram = self.blocks.reduce(Moments()) / self.total_weight
         check_squares(gram.diagonal(), gram.diagonal() > 0.0)
         if not self.fit_intercept:
             gram[-1, :] = gram[:, -1] = 0.0
@@ -316,7 +314,7 @@ class BlockObjective:
         if "gram" in self.__dict__ and self.gram is not None:
             squares = np.diag(self.gram).copy()
         else:
-            squares = self.blocks.reduce(ColumnSquares(self.frame)) / self.total_weight
+            squares = self.blocks.reduce(ColumnSquares()) / self.total_weight
         occupied = squares > 0.0
         if not occupied[:-1].all():
             low, high = self.blocks.reduce(ColumnRange(only_weighing=True))
@@ -337,22 +335,17 @@ class BlockObjective:
             bound = self.loss.curvature_bound * self.gram
             bound.flat[:: len(bound) + 1] += ridge
             return largest_eigenvalue(bound)
-        squares = BlockObjective(
-            self.blocks,
-            SquaredLoss(),
-            self.penalty,
-            1,
-            fit_intercept=self.fit_intercept,
-            frame=self.frame,
-        )
-        if not np.all(np.isfinite(squares.hessian_bound_diagonal())):
+        if not np.all(np.isfinite(self.blocks.reduce(ColumnSquares()))):
             raise FloatingPointError(overflow("X"))
-        zero = np.zeros((self.shape[0], 1, 1))
 
         def product(v):
             v = v.reshape(-1, 1, 1)
-            loss_part = squares.hessian_product(zero, v)[:, 0, 0] - ridge * v[:, 0, 0]
-            return self.loss.curvature_bound * loss_part + ridge * v[:, 0, 0]
+            if not self.fit_intercept:
+                v = np.vstack([v[:-1], np.zeros_like(v[-1:])])
+            gram = self.blocks.reduce(GramProduct(), v)[:, 0, 0] / self.total_weight
+            if not self.fit_intercept:
+                gram[-1] = 0.0
+            return self.loss.curvature_bound * gram + ridge * v[:, 0, 0]
 
         operator = LinearOperator((len(ridge), len(ridge)), matvec=product, dtype=np.float64)
         return largest_eigenvalue(operator)
@@ -366,7 +359,7 @@ class BlockObjective:
 
         ``L_i = c (m s_i / S) |[x_i 1]|^2 + alpha (1 - l1_ratio)``.
         """
-        largest = self.blocks.reduce(LargestRow(self.frame, self.fit_intercept))[0]
+        largest = self.blocks.reduce(LargestRow(self.fit_intercept))[0]
         weight = self.blocks.n_samples / self.total_weight
         return self.loss.curvature_bound * weight * float(largest) + self.penalty.l2
 
@@ -412,7 +405,6 @@ class BlockObjective:
             self.penalty,
             self.shape[1],
             fit_intercept=self.fit_intercept,
-            frame=self.frame,
         )
 
     def sampled_frame(self):
@@ -425,7 +417,7 @@ class BlockObjective:
             columns = _finite(ColumnStatistics()(sample))
         frame = columns.frame(allow_shift=self.fit_intercept)
         # So many columns cannot be full of entries: the rows of the sample are no likeness.
-        if blocks.is_sparse and np.count_nonzero(frame.shift) * blocks.n_samples > 2 * blocks.X.nnz:
+        if len(frame.far) * blocks.n_samples > 2 * blocks.design.n_stored:
             return self.exact_frame()
         return frame
 

@@ -5,25 +5,42 @@ workers, so one thread, two threads and a memory map give the same bits.
 """
 
 import copy
-import operator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from .kernels import Block
+from .batches import epoch
+from .design import design_of
+from .frame import Frame
 from .threads import fold
 
-__all__ = ["PerRow", "RowBlocks"]
+__all__ = ["SIZE", "Block", "BlockSize", "PerRow", "RowBlocks"]
 
-# A block is read from memory once for X theta and again, from cache, for X^T r. Smaller ones stay
-# in a nearer cache, but two threads that call NumPy that often wait for each other's GIL.
-_BLOCK_BYTES = 2**22
-# Rows enough that the cost of a call is small beside that of its arithmetic.
-_MIN_BLOCK_ROWS = 32
-# A reduction hands out this many runs of blocks; each run sums its own blocks first.
-_N_RUNS = 32
+
+@dataclass
+class BlockSize:
+    """How rows are cut into blocks, and blocks into runs.
+
+    A block is read from memory once for X theta and again, from cache, for X^T r. Smaller ones stay
+    in a nearer cache, but two threads that call NumPy that often wait for each other's GIL.
+    """
+
+    n_bytes: int = 2**22
+    least_rows: int = 32  # the cost of a call is small beside that of its arithmetic
+    n_runs: int = 32  # handed out by a reduction; each sums its own blocks first
+
+
+SIZE = BlockSize()
+
+
+class Block(NamedTuple):
+    """A run of rows: their design, y of shape (n, n_columns) or None, weights (n,) or None."""
+
+    design: Any
+    y: Any
+    sample_weight: Any
 
 
 class PerRow(NamedTuple):
@@ -49,20 +66,47 @@ class RowBlocks:
         Already times the class weights; None means ones.
     workers : int
         Number of threads of a reduction.
+    block_bytes, block_rows, n_runs : int, optional
+        About the size of a block, its number of rows, and the number of runs of blocks; those of
+        ``SIZE`` by default.
+
+    Attributes
+    ----------
+    frame : Frame
+        The coordinates of the columns that blocks are given in; see :meth:`in_frame`.
     """
 
-    def __init__(self, X, y=None, sample_weight=None, workers=1, *, block_bytes=None):
-        self.X = _canonical(X) if sparse.issparse(X) else np.asarray(X)
+    def __init__(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        workers=1,
+        *,
+        block_bytes=None,
+        block_rows=None,
+        n_runs=None,
+    ):
+        self.design = design_of(X)
         self.y = y
         self.sample_weight = sample_weight
         self.workers = workers
         self.n_samples, self.n_features = X.shape
-        self.is_sparse = sparse.issparse(X)
-        block_bytes = _BLOCK_BYTES if block_bytes is None else block_bytes
-        per_row = X.nnz // max(1, X.shape[0]) * 12 + 8 if self.is_sparse else 8 * X.shape[1]
-        if self.is_sparse:  # a block of its own costs as much as a million additions
-            block_bytes *= 4
-        self.block_rows = max(_MIN_BLOCK_ROWS, block_bytes // max(1, per_row))
+        self.frame = Frame.identity(self.n_features)
+        if block_rows is None:
+            n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
+            block_rows = max(SIZE.least_rows, self.design.rows_in(n_bytes))
+        self.block_rows = block_rows
+        self.n_runs = SIZE.n_runs if n_runs is None else n_runs
+
+    @property
+    def X(self):
+        """The rows as they came."""
+        return self.design.X
+
+    @property
+    def is_sparse(self):
+        return self.design.is_sparse
 
     @property
     def total_weight(self):
@@ -79,30 +123,19 @@ class RowBlocks:
         )
 
     def block(self, rows):
-        """The block of a slice or an index array of rows."""
-        if self.is_sparse and isinstance(rows, slice) and rows.step is None:
-            X = self._run(rows.start, rows.stop)
+        """The block of a slice or an index array of rows, in the frame."""
+        if isinstance(rows, slice) and rows.step is None:
+            design = self.design.part(rows.start, rows.stop)
         else:
-            X = self.X[rows]
-        if X.dtype != np.float64:
-            X = X.astype(np.float64)
+            design = self.design.take(rows)
         y = None if self.y is None else self.y[rows]
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Block(X, y, weight)
-
-    def _run(self, first, last):
-        """Consecutive rows of a sparse X, without the copy that a slice makes."""
-        if (first, last) == (0, self.n_samples):
-            return self.X
-        begin, end = self.X.indptr[first], self.X.indptr[last]
-        indptr = self.X.indptr[first : last + 1] - begin
-        parts = self.X.data[begin:end], self.X.indices[begin:end], indptr
-        return type(self.X)(parts, shape=(last - first, self.n_features))
+        return Block(self.frame.applied(design), y, weight)
 
     @cached_property
-    def _only_block(self):
-        """All rows, where they are few: kept, for iterations that take microseconds."""
-        return self.block(slice(0, self.n_samples))
+    def _only_design(self):
+        """That of all rows, where they are few: kept, for iterations that take microseconds."""
+        return self.frame.applied(self.design.part(0, self.n_samples))
 
     def reduce(self, kernel, *args):
         """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers.
@@ -112,8 +145,9 @@ class RowBlocks:
         n_samples, block_rows = self.n_samples, self.block_rows
         n_blocks = -(-n_samples // block_rows)
         if n_blocks == 1:
-            return kernel(self._only_block, *_of_rows(args, 0, n_samples))
-        n_runs = min(n_blocks, _N_RUNS)
+            block = Block(self._only_design, self.y, self.sample_weight)
+            return kernel(block, *_of_rows(args, 0, n_samples))
+        n_runs = min(n_blocks, self.n_runs)
 
         def run(number):
             first, last = number * n_blocks // n_runs, (number + 1) * n_blocks // n_runs
@@ -133,53 +167,8 @@ class RowBlocks:
         return total
 
     def batches(self, generator, batch_size):
-        """The mini-batches ``[X 1]`` of one epoch, in an order drawn from `generator`.
-
-        Rows are gathered in chunks of the size of a block, by all workers, and sliced from there:
-        the cost of gathering is paid once per chunk, not once per batch. A batch is good until the
-        next is asked for: they share their memory, or the system would hand out new pages all the
-        time.
-        """
-        order = generator.permutation(self.n_samples)
-        chunk_rows = max(1, self.block_rows // batch_size) * batch_size
-        memory = None if self.is_sparse else self._memory(min(chunk_rows, self.n_samples))
-        for first in range(0, self.n_samples, chunk_rows):
-            X, y, weight = self._gathered(order[first : first + chunk_rows], memory)
-            for begin in range(0, X.shape[0], batch_size):
-                end = begin + batch_size
-                yield Block(
-                    X[begin:end],
-                    None if y is None else y[begin:end],
-                    None if weight is None else weight[begin:end],
-                )
-
-    def _gathered(self, rows, memory):
-        """The block ``[X 1]`` of an index array of rows, in memory that holds the ones."""
-        y = None if self.y is None else self.y[rows]
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        if self.is_sparse:
-            ones = np.ones((len(rows), 1))
-            return Block(sparse.hstack([self.X[rows], ones], dtype=np.float64).tocsr(), y, weight)
-        taken, bordered = memory
-        n_parts = min(self.workers, len(rows))
-
-        def gather(number):
-            part = slice(number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts)
-            if self.X.flags.c_contiguous:
-                # Into memory that is there already, and without looking at every index first.
-                np.take(self.X, rows[part], axis=0, out=taken[part], mode="clip")
-            else:
-                taken[part] = self.X[rows[part]]
-            bordered[part, :-1] = taken[part]
-            return part.stop - part.start
-
-        fold(gather, n_parts, operator.add, n_parts)
-        return Block(bordered[: len(rows)], y, weight)
-
-    def _memory(self, n_rows):
-        """Room for rows of X as they are, and for ``[X 1]``, which holds its ones."""
-        taken = np.empty((n_rows, self.n_features), dtype=self.X.dtype)
-        return taken, np.ones((n_rows, self.n_features + 1))
+        """The mini-batches of one epoch, in the original columns; see ``batches``."""
+        return epoch(self, generator, batch_size)
 
     def subset(self, rows, factor):
         """The blocks of some rows, copied, their weights times `factor` (None for ones)."""
@@ -187,16 +176,18 @@ class RowBlocks:
         if factor is not None:
             weight = factor if weight is None else weight * factor
         y = None if self.y is None else self.y[rows]
-        return RowBlocks(self._copied(rows), y, weight, self.workers)
+        some = RowBlocks(self.design.copied(rows).X, y, weight, self.workers)
+        some.frame = self.frame
+        return some
 
-    def _copied(self, rows):
-        """Some rows of X, in memory of their own."""
-        if self.is_sparse:
-            return self.X[rows]
-        if isinstance(rows, slice):
-            return self.X[rows].copy()
-        # take is twice as fast as an index; of another layout it would copy the whole.
-        return np.take(self.X, rows, axis=0) if self.X.flags.c_contiguous else self.X[rows]
+    def in_frame(self, frame):
+        """The same rows, whose blocks are given in a frame."""
+        if frame is self.frame:
+            return self
+        other = copy.copy(self)
+        other.frame = frame
+        vars(other).pop("_only_design", None)
+        return other
 
     def with_y(self, y, sample_weight=None):
         """The same rows with another y, and other weights if any are given."""
@@ -204,19 +195,9 @@ class RowBlocks:
         other.y = y
         if sample_weight is not None:
             other.sample_weight = sample_weight
-        vars(other).pop("_only_block", None)
         return other
 
     def sample(self, n_rows):
         """About `n_rows` evenly spaced rows as float64, and their weights."""
         step = max(1, self.n_samples // n_rows)
         return self.block(slice(None, None, step))
-
-
-def _canonical(X):
-    """A CSR matrix that stores no entry twice, as squares and shifts of entries need it."""
-    if X.has_canonical_format:
-        return X
-    X = X.copy()
-    X.sum_duplicates()
-    return X

@@ -14,7 +14,6 @@ stored already, and the shift, which fills in the others, costs no memory to spe
 """
 
 import numpy as np
-from scipy import sparse
 
 __all__ = ["Frame"]
 
@@ -34,13 +33,18 @@ class Frame:
     ----------
     shift, scale : ndarray of shape (n_features,)
         The scales are powers of two.
+
+    Attributes
+    ----------
+    far : ndarray of int
+        The shifted columns.
     """
 
     def __init__(self, shift, scale):
         self.shift = shift
         self.scale = scale
-        self._far = np.flatnonzero(shift)
-        self.is_shifted = len(self._far) > 0
+        self.far = np.flatnonzero(shift)
+        self.is_shifted = len(self.far) > 0
         self.is_scaled = bool(np.any(scale != 1.0))
 
     @classmethod
@@ -73,46 +77,9 @@ class Frame:
     def is_identity(self):
         return not (self.is_shifted or self.is_scaled)
 
-    def rows(self, X):
-        """The block of rows in the frame (the same array where nothing is to be done)."""
-        if self.is_identity:
-            return X
-        if sparse.issparse(X):
-            return self._moved(X, self.scale if self.is_scaled else None)
-        X = self.shifted(X)
-        return X / self.scale if self.is_scaled else X
-
-    def shifted(self, X):
-        """The block of rows, shifted only: the scale can ride on theta, exactly."""
-        if not self.is_shifted:
-            return X
-        return self._moved(X, None) if sparse.issparse(X) else X - self.shift
-
-    def _moved(self, X, scale):
-        """A CSR block with its entries shifted, and divided by `scale` where there is one."""
-        data, n_stored = X.data, 0
-        if self.is_shifted:
-            by = self.shift[X.indices]
-            data, n_stored = data - by, np.count_nonzero(by)
-        if scale is not None:
-            data = data / scale[X.indices]
-        moved = type(X)((data, X.indices, X.indptr), shape=X.shape)
-        if n_stored == X.shape[0] * len(self._far):
-            return moved
-        filling = self._filling(X)
-        return moved + (filling if scale is None else filling.multiply(1.0 / scale).tocsr())
-
-    def _filling(self, X):
-        """What the entries that X does not store become: ``-shift``, in the shifted columns."""
-        place = np.full(X.shape[1], -1)
-        place[self._far] = np.arange(len(self._far))
-        place = place[X.indices]
-        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        missing = np.ones((X.shape[0], len(self._far)), dtype=bool)
-        missing[rows[place >= 0], place[place >= 0]] = False
-        rows, place = np.nonzero(missing)
-        columns = self._far[place]
-        return type(X)((-self.shift[columns], (rows, columns)), shape=X.shape)
+    def applied(self, design):
+        """The design of the same rows in the frame; see ``design``."""
+        return design.in_frame(self)
 
     def noise(self, mean):
         """The rounding of columns with such means in the frame: a smaller spread is none."""

@@ -65,21 +65,14 @@ def _with_rare_classes(blocks, rows, probability, n_classes, generator):
 
 def _usual_entries(blocks, rows):
     """What nearly all entries of a column are, if anything: zeros, or a median of some."""
-    if blocks.is_sparse:
-        return np.zeros(blocks.n_features)
-    some = blocks.X[rows[:: max(1, len(rows) // _MEDIAN_ROWS)]]
-    return np.sort(some, axis=0)[len(some) // 2]
+    return blocks.design.take(rows[:: max(1, len(rows) // _MEDIAN_ROWS)]).usual()
 
 
 def _entries(blocks, rows, usual):
     """The number of entries of every column in some rows that are not the usual one."""
     counts = np.zeros(blocks.n_features, dtype=np.int64)
     for begin in range(0, len(rows), blocks.block_rows):
-        X = blocks.X[rows[begin : begin + blocks.block_rows]]
-        if blocks.is_sparse:
-            counts += np.bincount(X.indices, minlength=blocks.n_features)
-        else:
-            counts += np.count_nonzero(usual != X, axis=0)
+        counts += blocks.design.take(rows[begin : begin + blocks.block_rows]).n_unusual(usual)
     return counts
 
 
@@ -88,10 +81,10 @@ def _first_rows(blocks, columns, usual):
     seen = np.zeros(len(columns), dtype=np.int64)
     found = []
     for begin in range(0, blocks.n_samples, blocks.block_rows):
-        X = blocks.X[begin : begin + blocks.block_rows][:, columns]
-        entries = (X.toarray() if blocks.is_sparse else X) != usual[columns]
+        end = min(begin + blocks.block_rows, blocks.n_samples)
+        entries = blocks.design.part(begin, end).unusual(columns, usual)
         if blocks.sample_weight is not None:
-            entries &= blocks.sample_weight[begin : begin + blocks.block_rows, None] > 0.0
+            entries &= blocks.sample_weight[begin:end, None] > 0.0
         wanted = entries & (np.cumsum(entries, axis=0) + seen <= _RARE)
         found.append(begin + np.flatnonzero(wanted.any(axis=1)))
         seen += entries.sum(axis=0)

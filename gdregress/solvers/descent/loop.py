@@ -244,7 +244,7 @@ def _epoch(objective, rule, settings, state, history):
         gradient = objective.batch_gradient(block, state.point)
         before, loss = state.reported, 0.0
         if steps is not None:
-            loss = objective.batch_value(block, state.point)
+            loss = float(objective.batch_value(block, state.point)[0])
         _step(objective, rule, settings, state, gradient, state.iteration + number / n_steps)
         if steps is not None:
             _record_step(steps, state, loss, gradient, before)

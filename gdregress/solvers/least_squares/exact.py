@@ -285,8 +285,8 @@ def _wide(objective):
     frame = objective.sampled_frame()
     frame = frame if frame.is_identity else objective.exact_frame()
     framed = objective.in_frame(frame)
-    rows = blocks.block(slice(0, blocks.n_samples))
-    X = frame.rows(rows.X.toarray() if blocks.is_sparse else rows.X)
+    rows = framed.blocks.block(slice(0, blocks.n_samples))
+    X = rows.design.dense()
     weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
     total_weight = weight.sum()
     if objective.fit_intercept:

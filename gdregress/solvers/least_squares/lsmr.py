@@ -125,7 +125,7 @@ def solve_by_lsmr(objective, work):
     design = CentredDesign(objective)
     blocks = objective.blocks
     n_features, n_outputs = len(design.mean_x), objective.shape[1]
-    per_step = 4 * blocks.X.nnz + 10 * (blocks.n_samples + n_features) + _CALLS
+    per_step = 4 * blocks.design.n_stored + 10 * (blocks.n_samples + n_features) + _CALLS
     max_steps = min(20 * n_features, max(_MIN_STEPS, int(work / per_step / n_outputs)))
 
     curvature = design.framed.penalty.curvature((n_features + 1, 1))[:-1, 0]

@@ -91,9 +91,9 @@ def _products(X):
 
 def _gram(design, scale):
     """``A diag(scale)^2 A^T``, (n_samples, n_samples), A the centred rows of the frame."""
-    blocks, framed = design.framed.blocks, design.framed
+    blocks = design.framed.blocks
     n_samples, n_features = blocks.X.shape
-    X = framed.frame.rows(blocks.block(slice(0, n_samples)).X)
+    X = blocks.block(slice(0, n_samples)).design.rows
     X = type(X)((X.data * scale[X.indices], X.indices, X.indptr), shape=X.shape)
     columns = X.T.tocsr()
     gram = np.zeros((n_samples, n_samples))

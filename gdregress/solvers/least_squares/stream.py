@@ -1,15 +1,16 @@
 """Least squares over a stream of rows that are not kept."""
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ..._linalg import append_rows
 from ...problem.moments import CentredFactor, QuadraticObjective
 from ...rows.blocks import RowBlocks
+from ...rows.design import stacked
 from ...rows.frame import Frame
-from ...rows.kernels import Block, RFactor
+from ...rows.kernels import RFactor
 from .exact import solve_least_squares
 from .found import LeastSquaresSolution, extreme_units, noticeable
 from .triangle import triangle_solve
@@ -17,6 +18,14 @@ from .triangle import triangle_solve
 __all__ = ["LeastSquaresStream"]
 
 _SAMPLE_ROWS = 256
+
+
+class _Rows(NamedTuple):
+    """Rows as they came, with their targets and weights."""
+
+    X: Any
+    y: np.ndarray
+    sample_weight: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class LeastSquaresStream:
     """
 
     fit_intercept: bool
-    rows: Block | None = None  # in memory of their own, until there is a triangle
+    rows: _Rows | None = None  # in memory of their own, until there is a triangle
     y_unit: np.ndarray | None = None  # powers of two, where y or the weights are extreme
     weight_unit: float = 1.0
     triangle: np.ndarray | None = None
@@ -52,8 +61,8 @@ class LeastSquaresStream:
         n_samples = self.n_samples + objective.blocks.n_samples
         if self.triangle is None:
             return replace(self, n_samples=n_samples)._kept(objective, forget)
-        kernel = RFactor(self.frame, self.y_shift, self.fit_intercept)
-        blocks = self._in_units(objective.blocks)
+        kernel = RFactor(self.y_shift, self.fit_intercept)
+        blocks = self._in_units(objective.blocks).in_frame(self.frame)
         if blocks.n_samples < len(self.triangle):
             rows = kernel.rows(blocks.block(slice(0, blocks.n_samples)))
         else:
@@ -79,7 +88,7 @@ class LeastSquaresStream:
         blocks = unit._in_units(objective.blocks)
         y_shift = blocks.sample(_SAMPLE_ROWS).y.mean(axis=0) * self.fit_intercept
         frame = objective.sampled_frame()
-        triangle = blocks.reduce(RFactor(frame, y_shift, self.fit_intercept))
+        triangle = blocks.in_frame(frame).reduce(RFactor(y_shift, self.fit_intercept))
         total_weight = blocks.total_weight
         _check_finite(triangle, total_weight)
         return replace(
@@ -181,13 +190,10 @@ def _stacked(before, forget, blocks):
     X = blocks.X.copy()
     y, weight = blocks.y.copy(), blocks.sample_weight
     if before is None and weight is None:
-        return Block(X, y, None)
+        return _Rows(X, y, None)
     weight = np.ones(len(y)) if weight is None else weight.copy()
     if before is None:
-        return Block(X, y, weight)
+        return _Rows(X, y, weight)
     seen = np.ones(len(before.y)) if before.sample_weight is None else before.sample_weight
-    if sparse.issparse(X) and sparse.issparse(before.X):
-        X = sparse.vstack([before.X, X], format="csr")
-    else:
-        X = np.vstack([part.toarray() if sparse.issparse(part) else part for part in (before.X, X)])
-    return Block(X, np.vstack([before.y, y]), np.concatenate([forget * seen, weight]))
+    X = stacked(before.X, X)
+    return _Rows(X, np.vstack([before.y, y]), np.concatenate([forget * seen, weight]))

@@ -38,7 +38,8 @@ from scipy import linalg, sparse
 from scipy.optimize import linprog
 
 from ...problem.basis import Basis, worthwhile_basis
-from ...rows.kernels import Moments, Predictors, PulledBack
+from ...rows.blocks import PerRow
+from ...rows.kernels import LinearPredictor, Moments, PulledBack
 from .choice import sampled_metric
 from .full import FullMetric
 from .steps import backtrack
@@ -234,7 +235,8 @@ class _Pairs:
     """
 
     def __init__(self, objective, basis):
-        self._objective, self._blocks, self._basis = objective, objective.blocks, basis
+        self._objective, self._basis = objective, basis
+        self._blocks = objective.blocks.in_frame(basis)
         self._n_outputs = objective.shape[1]
         self._own = objective.blocks.y[:, 0].astype(np.intp)
         self._sign = np.where(self._own == 1, 1.0, -1.0)[:, None]
@@ -277,7 +279,7 @@ class _Pairs:
         weighing = np.flatnonzero(self.exist.any(axis=1))
         if self.n_rows < len(weighing):
             return None
-        rows = self._basis.rows(self._blocks.block(weighing).X)
+        rows = self._blocks.block(weighing).design.dense()
         rows = np.column_stack([rows, np.ones(len(rows))])[:, : self.n_rows]
         wanted = self._sign if self._n_outputs == 1 else np.eye(self._n_outputs)[self._own]
         direction = np.zeros((self._basis.n_columns + 1, 1, self._n_outputs))
@@ -301,12 +303,12 @@ class _Pairs:
         resting = ((moves < AT_REST) & self.exist.any(axis=1)).astype(np.float64)
         if not resting.any():
             return np.eye(self.n_rows)
-        gram = self._blocks.with_y(None, resting).reduce(Moments(self._basis))
+        gram = self._blocks.with_y(None, resting).reduce(Moments())
         values, vectors = linalg.eigh(gram[: self.n_rows, : self.n_rows])
         return vectors[:, values <= len(values) * _EPS * values[-1] * _SLACK]
 
     def _predictors(self, direction):
-        return np.concatenate(self._blocks.reduce(Predictors(self._basis), direction))
+        return np.concatenate(self._blocks.reduce(LinearPredictor(), direction))[:, 0]
 
     def _direction(self, unknowns):
         """In the basis, shape (n_columns + 1, 1, n_outputs)."""
@@ -336,13 +338,13 @@ class _Pairs:
         else:
             pull = -remaining.astype(np.float64)
             pull[np.arange(len(pull)), self._own] = remaining.sum(axis=1)
-        total = self._blocks.with_y(pull).reduce(PulledBack(self._basis))[: self.n_rows]
+        total = self._blocks.reduce(PulledBack(), PerRow(pull))[: self.n_rows]
         return (self.space.T @ total[:, self._n_outputs > 1 :]).ravel()
 
     def constraints(self, flat):
         """The gradients of the margins of some pairs by the unknowns, one a row."""
         i, k = np.divmod(flat, self._n_outputs)
-        rows = self._basis.rows(self._blocks.block(i).X)
+        rows = self._blocks.block(i).design.dense()
         rows = np.column_stack([rows, np.ones(len(rows))])[:, : self.n_rows] @ self.space
         if self._n_outputs == 1:
             return self._sign[i] * rows

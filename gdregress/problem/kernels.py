@@ -1,0 +1,216 @@
+"""What one block of rows contributes to a sum over all rows, of a loss; see ``rows.kernels``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..rows.design import weigh
+from ..rows.kernels import Least, Sum
+
+__all__ = [
+    "BatchGradient",
+    "BatchValue",
+    "ConjugateValue",
+    "CurvedExpansion",
+    "CurvedGrams",
+    "CurvedProduct",
+    "CurvedSquares",
+    "Expansion",
+    "Hessian",
+    "LossGradient",
+    "LossValue",
+    "Margin",
+    "RowCurvature",
+    "SmallestRival",
+]
+
+
+def _weighing(rows, sample_weight):
+    """Row quantities of the rows of positive weight."""
+    return rows if sample_weight is None else rows[sample_weight > 0.0]
+
+
+@dataclass(frozen=True)
+class LossValue(Sum):
+    """``sum_i s_i loss(y_i, z_i)`` of each model, shape (n_models,)."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        value = self.loss.value(block.y, block.design.times(theta))
+        return weigh(value, block.sample_weight).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class LossGradient(Sum):
+    """``sum_i s_i loss(y_i, z_i)`` and its gradient ``[X 1]^T (s d loss / dz)``."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        design, y, s = block
+        total, residual = self.loss.sum_and_gradient(y, design.times(theta), s)
+        return total, design.pull(residual, s)
+
+
+@dataclass(frozen=True)
+class ConjugateValue(Sum):
+    """``sum_i s_i loss*(t d loss_i / dz)``: the conjugate at a share t of the gradients."""
+
+    loss: Any
+
+    def __call__(self, block, theta, t):
+        _, gradient = self.loss.value_and_gradient(block.y, block.design.times(theta))
+        value = self.loss.conjugate(block.y, t * gradient)
+        return weigh(value, block.sample_weight).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class Hessian(Sum):
+    """``sum_i s_i (d^2 loss / dz^2) kron x_i x_i^T`` at theta, of one model, shape (q, q)."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        design, y, s = block
+        return self.loss.hessian(design, self.loss.curvature(y, design.times(theta)), s)
+
+
+@dataclass(frozen=True)
+class Expansion(Sum):
+    """Loss, gradient and Hessian at theta, of one model: one look at the rows serves all three."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        design, y, s = block
+        z = design.times(theta)
+        curvature = self.loss.curvature(y, z)
+        total, residual = self.loss.sum_and_gradient(y, z, s)
+        return total, design.pull(residual, s), self.loss.hessian(design, curvature, s)
+
+
+@dataclass(frozen=True)
+class RowCurvature(Sum):
+    """``loss.curvature(y_i, z_i)`` at theta: a list of arrays (n, M, n_outputs), in order."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        return [self.loss.curvature(block.y, block.design.times(theta))]
+
+
+@dataclass(frozen=True)
+class CurvedExpansion(Sum):
+    """Loss and gradient at theta, and what :class:`RowCurvature` gives, in one look at the rows."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        design, y, s = block
+        z = design.times(theta)
+        curvature = self.loss.curvature(y, z)
+        total, residual = self.loss.sum_and_gradient(y, z, s)
+        return total, design.pull(residual, s), [curvature]
+
+
+@dataclass(frozen=True)
+class CurvedProduct(Sum):
+    """The Hessian times directions, from the curvatures of the rows: two products with X."""
+
+    loss: Any
+
+    def __call__(self, block, curvature, direction):
+        curved = self.loss.curve(curvature, block.design.times(direction))
+        return block.design.pull(curved, block.sample_weight)
+
+
+@dataclass(frozen=True)
+class CurvedSquares(Sum):
+    """The diagonal of the Hessian, of the shape of theta, from the rows' curvatures."""
+
+    loss: Any
+
+    def __call__(self, block, curvature):
+        rows = self.loss.curvature_diagonal(curvature)
+        return block.design.pull_squares(rows, block.sample_weight)
+
+
+@dataclass(frozen=True)
+class CurvedGrams(Sum):
+    """The blocks of the Hessian on its diagonal, (n_outputs, n_features + 1, n_features + 1), of
+    one model."""
+
+    loss: Any
+
+    def __call__(self, block, curvature):
+        rows = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
+        return np.stack([block.design.gram(column) for column in rows.T])
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Smallest and largest margin of the rows of positive weight, shape (2,).
+
+    The margin of a row is what its own class has over the best other one in the linear predictor.
+    A theta whose margins are all positive separates the classes, and 2 theta does so with less
+    loss; one whose margins are >= 0, some of them positive, separates part of them.
+    """
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        margin = self.loss.margin(block.y, block.design.times(theta))
+        margin = _weighing(margin, block.sample_weight)
+        return np.array([margin.min(initial=np.inf), margin.max(initial=-np.inf)])
+
+    @staticmethod
+    def combine(total, part):
+        return np.array([min(total[0], part[0]), max(total[1], part[1])])
+
+
+@dataclass(frozen=True)
+class SmallestRival(Least):
+    """The least ``s_i p_ik`` of a row of positive weight and a class that is not its own."""
+
+    loss: Any
+
+    def __call__(self, block, theta):
+        rival = self.loss.rival(block.y, block.design.times(theta))
+        least = _weighing(weigh(rival, block.sample_weight), block.sample_weight)
+        return np.array([least.min(initial=np.inf)])
+
+
+@dataclass(frozen=True)
+class BatchGradient:
+    """``[X 1]^T (s d loss / dz)`` over a mini-batch, of the shape of theta.
+
+    The gradient of :class:`LossGradient` in the original columns, without the loss and in as few
+    calls as it takes: on 32 rows, calling NumPy costs more than the arithmetic.
+    """
+
+    loss: Any
+
+    def __call__(self, batch, theta):
+        y, s = batch.y, batch.sample_weight
+        if theta.shape[1] > 1:
+            residual = self.loss.gradient(y[:, None], batch.times(theta))
+            return batch.pull(weigh(residual, s))
+        residual = self.loss.gradient(y, batch.times(theta))
+        if s is not None:
+            residual *= s[:, None]
+        return batch.pull(residual)
+
+
+@dataclass(frozen=True)
+class BatchValue:
+    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch, shape (n_models,)."""
+
+    loss: Any
+
+    def __call__(self, batch, theta):
+        _, y, s = batch
+        z = batch.times(theta)
+        value = self.loss.value(y, z[:, None] if z.ndim == 2 else z)
+        return weigh(value, s).sum(axis=0)

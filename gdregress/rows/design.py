@@ -1,0 +1,417 @@
+"""The design of a block: its rows ``[x~ 1]`` in a frame, known by what is done with them.
+
+With n rows, p columns, theta of shape (p + 1, M, K), intercept last, and weights s (None for ones):
+
+``times(theta)`` : shape (n, M, K)
+    ``[X~ 1] theta``, the linear predictor.
+``pull(r, s)``, ``pull_squares(r, s)`` : shape (p + 1, ...), of row quantities r of shape (n, ...)
+    ``[X~ 1]^T diag(s) r``, and the same of the squares of the rows.
+``gram(s)`` : shape (p + 1, p + 1)
+    ``[X~ 1]^T diag(s) [X~ 1]``.
+``outer_grams(r, s)`` : shapes (p + 1, K, p + 1) and (K, p + 1, K, p + 1), r of shape (n, K)
+    ``sum_i s_i r_ik x_i x_i^T`` and ``sum_i s_i r_ik r_il x_i x_i^T``, ``x = [x~ 1]``.
+``row_squares()`` : shape (n,)
+    ``|x~_i|^2``.
+``dense()`` : ndarray of shape (n, p)
+    The rows themselves; of so many at a time as ``slab_rows`` says.
+``limits()``, ``statistics(share)``, ``usual()``, ``n_unusual(usual)``, ``unusual(columns, usual)``
+    Of every column: its range; its range, mean and spread, whatever the frame, rows weighing
+    `share`; what nearly all of its entries are, if anything; how many are not; which ones.
+
+Dense or sparse, shifted or scaled, with the column of ones: nobody outside of this room asks. A
+design of all rows holds them as they came, and hands out the designs of blocks, in float64:
+
+``part(begin, end)``, ``take(rows)``
+    Consecutive rows, without a copy where that can be; rows by their indices.
+``copied(rows)``
+    A design of all rows, of some of them, in memory of its own.
+``gatherer(n_rows, workers)``
+    A function of up to `n_rows` indices that gives the matrix ``[X 1]`` of these rows, good until
+    it is called again. It has slices, products and a transpose.
+``rows_in(n_bytes)``
+    How many rows make a block of such a size.
+
+Scales are exact, being powers of two, and rare, so they are not spared a copy of the block.
+"""
+
+import operator
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from .threads import fold
+
+__all__ = ["DenseDesign", "SparseDesign", "design_of", "stacked", "weigh"]
+
+
+def design_of(X):
+    """The design of all rows of X, in the columns as they are."""
+    return SparseDesign(_canonical(X)) if sparse.issparse(X) else DenseDesign(np.asarray(X))
+
+
+def stacked(above, below):
+    """Rows and more rows, X as it may come: sparse where both are."""
+    if sparse.issparse(above) and sparse.issparse(below):
+        return sparse.vstack([above, below], format="csr")
+    parts = [part.toarray() if sparse.issparse(part) else part for part in (above, below)]
+    return np.vstack(parts)
+
+
+def weigh(rows, s):
+    """Row quantities times their weight (rows on the first axis); no weights, no copy."""
+    return rows if s is None else rows * s.reshape(-1, *(1,) * (rows.ndim - 1))
+
+
+class _Design:
+    """What dense and sparse rows share; see the module.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, p)
+    frame : Frame, optional
+        The coordinates of the columns; those of X by default.
+    """
+
+    def __init__(self, X, frame=None):
+        self.X = X
+        self.frame = None if frame is None or frame.is_identity else frame
+        self.n_rows, self.n_columns = X.shape
+
+    @cached_property
+    def rows(self):
+        """``X~``, dense or sparse as X is."""
+        return self.X if self.frame is None else self._moved()
+
+    def in_frame(self, frame):
+        """The same rows in another frame."""
+        return self if frame.is_identity and self.frame is None else type(self)(self.X, frame)
+
+    def times(self, theta):
+        """The rows are the fastest axis in memory: losses reduce over the outputs, and a reduction
+        over a slow axis runs at the speed of additions.
+        """
+        n_models, n_outputs = theta.shape[1:]
+        if theta[-1, 0, 0] == 0.0 and not theta.any():  # where every descent begins
+            return np.zeros((n_models, n_outputs, self.n_rows)).transpose(2, 0, 1)
+        if n_models * n_outputs == 1:
+            z = self._product(theta[:-1, 0, 0])
+            z += theta[-1, 0, 0]
+            return z[:, None, None]
+        z = self._product(theta[:-1].reshape(-1, n_models * n_outputs))
+        z += theta[-1].reshape(-1, 1)
+        return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
+
+    def pull(self, r, s=None):
+        return self._pulled(self.rows, weigh(r, s))
+
+    def pull_squares(self, r, s=None):
+        return self._pulled(self._squares(), weigh(r, s))
+
+    def _pulled(self, rows, r):
+        flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
+        out = np.empty((rows.shape[1] + 1, *flat.shape[1:]))
+        out[:-1] = self._dot(rows.T, flat)
+        out[-1] = flat.sum(axis=0)
+        return out.reshape(-1, *r.shape[1:])
+
+    def gram(self, s=None):
+        out = np.empty((self.n_columns + 1, self.n_columns + 1))
+        rows = self.rows if s is None else self._weighted(self.rows, np.sqrt(s))
+        out[:-1, :-1] = self._gram(rows)
+        out[:, -1] = out[-1] = self._pulled(self.rows, np.ones(self.n_rows) if s is None else s)
+        return out
+
+    def outer_grams(self, r, s=None):
+        bordered = self._bordered()
+        if s is not None:
+            bordered = self._weighted(bordered, np.sqrt(s))
+        stacked = self._stacked(bordered, r)
+        shape = r.shape[1], self.n_columns + 1
+        own = self._cross(bordered, stacked).reshape(-1, *shape)
+        return own, self._gram(stacked).reshape(*shape, *shape)
+
+    def limits(self):
+        limits = self._limits()
+        return limits if self.frame is None else (limits - self.frame.shift) / self.frame.scale
+
+    def part(self, begin, end):
+        return type(self)(_as_float64(self._run(begin, end)))
+
+    def take(self, rows):
+        return type(self)(_as_float64(self.X[rows]), self.frame)
+
+
+def _as_float64(X):
+    return X if X.dtype == np.float64 else X.astype(np.float64)
+
+
+class DenseDesign(_Design):
+    """Rows in an array; see the module."""
+
+    is_sparse = False
+
+    def _moved(self):
+        frame = self.frame
+        rows = self.X - frame.shift if frame.is_shifted else self.X
+        return rows / frame.scale if frame.is_scaled else rows
+
+    def dense(self):
+        return self.rows
+
+    def _product(self, coef):
+        if coef.ndim == 1:
+            return np.dot(self.rows, coef)
+        return np.dot(coef.T, self.rows.T)
+
+    @staticmethod
+    def _dot(A, B):
+        return np.dot(A, B)  # which releases the GIL where @ may not
+
+    _cross = staticmethod(lambda A, B: np.dot(A.T, B))
+
+    @staticmethod
+    def _gram(Z):
+        return np.dot(Z.T, Z)  # BLAS sees one operand twice: one triangle (syrk)
+
+    @staticmethod
+    def _weighted(rows, weight):
+        return rows * weight[:, None]
+
+    def _squares(self):
+        return self.rows * self.rows
+
+    def _bordered(self):
+        bordered = np.ones((self.n_rows, self.n_columns + 1))
+        bordered[:, :-1] = self.rows
+        return bordered
+
+    @staticmethod
+    def _stacked(rows, r):
+        """``[r_1 rows, r_2 rows, ...]``."""
+        return (r[:, :, None] * rows[:, None, :]).reshape(len(r), -1)
+
+    def row_squares(self):
+        return np.einsum("ij,ij->i", self.rows, self.rows)
+
+    def _limits(self):
+        return np.vstack([self.X.min(axis=0), self.X.max(axis=0)])
+
+    def statistics(self, share=None):
+        low, high = self.X.min(axis=0), self.X.max(axis=0)
+        unit = _units(low, high)
+        scaled = self.X / unit
+        share = np.full(self.n_rows, 1.0 / self.n_rows) if share is None else share
+        mean = np.dot(share, scaled)
+        scaled -= mean
+        scaled *= scaled
+        return low, high, mean * unit, np.sqrt(np.dot(share, scaled)) * unit
+
+    def usual(self):
+        return np.sort(self.X, axis=0)[self.n_rows // 2]
+
+    def n_unusual(self, usual):
+        return np.count_nonzero(usual != self.X, axis=0)
+
+    def unusual(self, columns, usual):
+        return self.X[:, columns] != usual[columns]
+
+    @property
+    def slab_rows(self):
+        return self.n_rows
+
+    @property
+    def n_stored(self):
+        return self.X.size
+
+    def rows_in(self, n_bytes):
+        return n_bytes // max(1, 8 * self.n_columns)
+
+    def _run(self, begin, end):
+        return self.rows[begin:end]
+
+    def copied(self, rows):
+        if isinstance(rows, slice):
+            return DenseDesign(self.X[rows].copy())
+        # take is twice as fast as an index; of another layout it would copy the whole.
+        is_plain = self.X.flags.c_contiguous
+        return DenseDesign(np.take(self.X, rows, axis=0) if is_plain else self.X[rows])
+
+    def gatherer(self, n_rows, workers):
+        """The rows are gathered by all workers, in memory that is there already and holds its ones:
+        the system would hand out new pages all the time."""
+        X, taken = self.X, np.empty((n_rows, self.n_columns), dtype=self.X.dtype)
+        bordered = np.ones((n_rows, self.n_columns + 1))
+
+        def gather(rows):
+            n_parts = min(workers, len(rows))
+
+            def gather_part(number):
+                part = slice(number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts)
+                if X.flags.c_contiguous:
+                    # Without looking at every index first.
+                    np.take(X, rows[part], axis=0, out=taken[part], mode="clip")
+                else:
+                    taken[part] = X[rows[part]]
+                bordered[part, :-1] = taken[part]
+                return part.stop - part.start
+
+            fold(gather_part, n_parts, operator.add, n_parts)
+            return bordered[: len(rows)]
+
+        return gather
+
+
+class SparseDesign(_Design):
+    """Rows in a CSR matrix; see the module."""
+
+    is_sparse = True
+
+    def _moved(self):
+        """X with its entries shifted and scaled, and what it does not store filled in."""
+        X, frame = self.X, self.frame
+        data, n_stored = X.data, 0
+        if frame.is_shifted:
+            by = frame.shift[X.indices]
+            data, n_stored = data - by, np.count_nonzero(by)
+        if frame.is_scaled:
+            data = data / frame.scale[X.indices]
+        moved = type(X)((data, X.indices, X.indptr), shape=X.shape)
+        if n_stored == self.n_rows * len(frame.far):
+            return moved
+        return moved + self._filling()
+
+    def _filling(self):
+        """What the entries that X does not store become in the shifted columns."""
+        X, far = self.X, self.frame.far
+        place = np.full(self.n_columns, -1)
+        place[far] = np.arange(len(far))
+        place = place[X.indices]
+        rows = np.repeat(np.arange(self.n_rows), np.diff(X.indptr))
+        missing = np.ones((self.n_rows, len(far)), dtype=bool)
+        missing[rows[place >= 0], place[place >= 0]] = False
+        rows, place = np.nonzero(missing)
+        columns = far[place]
+        entries = -self.frame.shift[columns] / self.frame.scale[columns]
+        return type(X)((entries, (rows, columns)), shape=X.shape)
+
+    def dense(self):
+        return self.rows.toarray()
+
+    def _product(self, coef):
+        return (self.rows @ coef).T
+
+    @staticmethod
+    def _dot(A, B):
+        return A @ B
+
+    _cross = staticmethod(lambda A, B: (A.T @ B).toarray())
+
+    @staticmethod
+    def _gram(Z):
+        return (Z.T @ Z).toarray()
+
+    @staticmethod
+    def _weighted(rows, weight):
+        return rows.multiply(weight[:, None]).tocsr()
+
+    def _squares(self):
+        return self.rows.power(2)
+
+    def _bordered(self):
+        return sparse.hstack([self.rows, np.ones((self.n_rows, 1))]).tocsr()
+
+    @staticmethod
+    def _stacked(rows, r):
+        return sparse.hstack([rows.multiply(column[:, None]) for column in r.T]).tocsr()
+
+    def row_squares(self):
+        return np.asarray(self.rows.power(2).sum(axis=1)).ravel()
+
+    def _limits(self):
+        return np.vstack([self.X.min(axis=0).toarray(), self.X.max(axis=0).toarray()])
+
+    def statistics(self, share=None):
+        """Entries that are not stored are zero."""
+        columns = self.X.tocsc()
+        n_stored = np.diff(columns.indptr)
+        occupied = np.flatnonzero(n_stored)
+        begin = columns.indptr[occupied]
+
+        def per_column(reduce, entries):
+            out = np.zeros(self.n_columns)
+            out[occupied] = reduce.reduceat(entries, begin) if len(begin) else 0.0
+            return out
+
+        low, high = per_column(np.minimum, columns.data), per_column(np.maximum, columns.data)
+        full = n_stored == self.n_rows
+        low = np.where(full, low, np.minimum(low, 0.0))
+        high = np.where(full, high, np.maximum(high, 0.0))
+        unit = _units(low, high)
+        data = columns.data / np.repeat(unit, n_stored)
+        if share is None:
+            share, missing = 1.0 / self.n_rows, 1.0 - n_stored / self.n_rows
+        else:
+            share = share[columns.indices]
+            missing = np.where(full, 0.0, np.maximum(1.0 - per_column(np.add, share), 0.0))
+        mean = per_column(np.add, share * data)
+        data -= np.repeat(mean, n_stored)
+        data *= data
+        square = per_column(np.add, share * data) + missing * mean**2
+        return low, high, mean * unit, np.sqrt(square) * unit
+
+    def usual(self):
+        return np.zeros(self.n_columns)
+
+    def n_unusual(self, usual):
+        return np.bincount(self.X.indices, minlength=self.n_columns)
+
+    def unusual(self, columns, usual):
+        return self.X[:, columns].toarray() != usual[columns]
+
+    @property
+    def slab_rows(self):
+        return max(256, 4 * self.n_columns)
+
+    @property
+    def n_stored(self):
+        return self.X.nnz
+
+    def rows_in(self, n_bytes):
+        # A block of its own costs as much as a million additions: it has to be larger.
+        return 4 * n_bytes // max(1, self.X.nnz // max(1, self.n_rows) * 12 + 8)
+
+    def _run(self, begin, end):
+        """Consecutive rows, without the copy that a slice makes."""
+        X = self.rows
+        if (begin, end) == (0, self.n_rows):
+            return X
+        first, last = X.indptr[begin], X.indptr[end]
+        indptr = X.indptr[begin : end + 1] - first
+        parts = X.data[first:last], X.indices[first:last], indptr
+        return type(X)(parts, shape=(end - begin, self.n_columns))
+
+    def copied(self, rows):
+        return SparseDesign(self.X[rows])
+
+    def gatherer(self, n_rows, workers):
+        def gather(rows):
+            ones = np.ones((len(rows), 1))
+            return sparse.hstack([self.X[rows], ones], dtype=np.float64).tocsr()
+
+        return gather
+
+
+def _units(low, high):
+    """Powers of two in which squares of the columns neither overflow nor vanish."""
+    exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+    return np.ldexp(1.0, np.clip(exponent, -1022, 1022))
+
+
+def _canonical(X):
+    """A CSR matrix that stores no entry twice, as squares and shifts of entries need it."""
+    if X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
