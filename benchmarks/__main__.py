@@ -1,11 +1,15 @@
 """``python -m benchmarks``: measure gdregress against its peers, print, and store."""
 
 import argparse
+import json
+import shlex
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from . import accuracy, classification, descent, least_squares, memory
+from . import accuracy, classification, descent, least_squares, memory, minibatch
+from .page import write_page
 from .report import Report, environment
 
 GROUPS = (
@@ -15,9 +19,11 @@ GROUPS = (
     "softmax",
     "tables",
     "kinds",
+    "small",
     "sparse",
     "memory",
     "descent",
+    "minibatch",
 )
 
 
@@ -35,15 +41,31 @@ class Options:
         Pairs of timed runs; short fits are repeated more often.
     budget : float
         Seconds one fit of a peer may take while it is being tuned.
-    tables : Path or None
-        Folder of further tables.
+    tables : tuple of Path
+        Folders of further tables.
+    threads : tuple of int or None
+        Numbers of threads to measure classification with; None is what the system gives.
+    fast : bool
+        Less patience with peers that are behind, and fewer repetitions.
     """
 
     quick: bool = False
     only: str = ""
     repeats: int = 7
     budget: float = 60.0
-    tables: Path | None = None
+    tables: tuple = ()
+    threads: tuple = (None,)
+    fast: bool = False
+
+    @property
+    def small(self):
+        """Seconds for the pairs of a short fit."""
+        return 0.4 if self.fast else 1.0
+
+    @property
+    def large(self):
+        """Seconds for the pairs of a long fit."""
+        return 6.0 if self.fast else 120.0
 
     def wants(self, name):
         pattern = self.only.lower()
@@ -64,11 +86,31 @@ def parse(arguments=None):
     parser.add_argument("--only", default="", metavar="PATTERN", help="part of a case's name")
     parser.add_argument("--repeats", type=int, metavar="N", help="pairs of timed runs (7)")
     parser.add_argument("--budget", type=float, metavar="S", help="seconds a peer's fit may take")
-    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="more tables: csv or data")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="suboptimality against time")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="more tables: csv or data; may be given again",
+    )
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[None], metavar="N", help="numbers of threads"
+    )
+    parser.add_argument("--fast", action="store_true", help="less patience, fewer repetitions")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep what was measured; adds to what is there"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the page of results, with its pictures"
+    )
+    parser.add_argument(
+        "--from", type=Path, dest="source", metavar="FILE", help="measure nothing: a kept run"
+    )
     parser.add_argument("--list", action="store_true", help="name the cases and stop")
     args = parser.parse_args(arguments)
+    if args.source and not args.page:
+        parser.error("--from FILE draws the page of a kept run: give --page FILE as well")
     unknown = set(args.groups) - {"all", *GROUPS}
     if unknown:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
@@ -76,30 +118,44 @@ def parse(arguments=None):
 
 
 def main(arguments=None):
-    """Run the groups asked for."""
+    """Run the groups asked for, or draw the page of a run that was kept."""
     args = parse(arguments)
+    if args.source:
+        write_page(json.loads(args.source.read_text(encoding="utf-8")), args.page)
+        return
     options = Options(
         quick=args.quick,
         only=args.only,
-        repeats=args.repeats or (3 if args.quick else 7),
-        budget=args.budget or (5.0 if args.quick else 60.0),
-        tables=args.tables,
+        repeats=args.repeats or (3 if args.quick else 5 if args.fast else 7),
+        budget=args.budget or (5.0 if args.quick else 10.0 if args.fast else 60.0),
+        tables=tuple(args.tables),
+        threads=tuple(args.threads),
+        fast=args.fast,
     )
     groups = GROUPS if not args.groups or "all" in args.groups else args.groups
     if args.list:
         _list(groups, options)
         return
-    report = Report(quick=args.quick)
+    command = _command(sys.argv[1:] if arguments is None else arguments)
+    report = Report(quick=args.quick, command=command, path=args.json)
     print(_machine())
     try:
         for group in groups:
             _runner(group)(options, report)
     finally:
         report.summary()
-        if args.json:
-            report.write_json(args.json)
-        if args.plot:
-            report.plot(args.plot)
+        if args.page:
+            kept = args.json and json.loads(args.json.read_text(encoding="utf-8"))
+            write_page(kept or report.content(), args.page)
+
+
+def _command(arguments):
+    """What was typed, without the folders of this machine."""
+    texts, hidden = [], False
+    for text in map(str, arguments):
+        texts.append("FOLDER" if hidden else shlex.quote(text))
+        hidden = text == "--tables"
+    return " ".join(["python -m benchmarks", *texts])
 
 
 def _runner(group):
@@ -108,6 +164,7 @@ def _runner(group):
         "accuracy": accuracy.run,
         "memory": memory.run,
         "descent": descent.run,
+        "minibatch": minibatch.run,
     }
     if group in modules:
         return modules[group]
@@ -121,6 +178,7 @@ def _list(groups, options):
         "accuracy": lambda: ["condition 1e2, ... to condition 1e14, ..."],
         "memory": lambda: [f"{e} {x}" for x in memory.LAYOUTS for e in _estimators()],
         "descent": lambda: list(descent.CASES),
+        "minibatch": lambda: [case.name for case in minibatch.cases(options)],
     }
     for group in groups:
         print(group)

@@ -14,7 +14,8 @@ from gdregress import LogisticRegression
 
 from . import problems
 from .kinds import kinds as every_kind
-from .measure import interleaved, median_time, quiet
+from .measure import interleaved, median_time, quiet, threads
+from .passes import counted
 from .peers import (
     TARGET,
     fastest,
@@ -27,7 +28,7 @@ from .peers import (
 from .reference import optimum
 from .report import Figure, Row
 
-MEAN_FIGURES = {"tables": Figure(10), "kinds": Figure(3)}
+SMALL_ROWS = 600
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Case:
         Against the fastest scikit-learn solver that reaches 1e-8.
     intelex : Figure, optional
         Against scikit-learn-intelex.
+    others : Figure, optional
+        Against the other libraries.
     accuracy : float
         The suboptimality gdregress has to reach before its time counts.
     solvers : tuple of str
@@ -54,6 +57,7 @@ class Case:
     intelex: Figure | None = None
     accuracy: float = TARGET
     solvers: tuple = ()
+    others: Figure | None = None
 
 
 def logistic(options):
@@ -156,34 +160,49 @@ def sparse(options):
 
 def kinds(options):
     """Look-alikes of the tables that people fit, raw, standardised and sparse."""
-    return [Case(name, build, Figure(1)) for name, build in every_kind(options.size)]
+    made = every_kind(options.size)
+    made += [(p.name, lambda p=p: p) for p in problems.letters(options.tables)]
+    one = Figure(1)
+    return [Case(name, build, one, one, others=one) for name, build in made]
+
+
+def small(options):
+    """Tables of 150 to 600 rows, on which a fit takes milliseconds or less."""
+    few = [p for p in problems.bundled_classification() if p.n_samples <= SMALL_ROWS]
+    few += problems.mixed_tables(options.tables, SMALL_ROWS)
+    one = Figure(1.5)
+    both = [p for problem in few for p in (problem, problems.standardised(problem))]
+    return [Case(problem.name, lambda p=problem: p, one, one, others=one) for problem in both]
 
 
 def run(group, cases, options, report):
-    """Measure the cases of one group; those of tables end with the mean of their ratios."""
-    ratios = []
+    """Measure the cases of one group."""
     for case in cases:
         if options.wants(case.name):
-            ratios += _run_case(group, case, options, report)
-    if group in MEAN_FIGURES and ratios:
-        mean = float(np.exp(np.mean(np.log(ratios))))
-        name = f"geometric mean of {len(ratios)} tables"
-        figure = MEAN_FIGURES[group]
-        report.add(Row(group, name, "fastest scikit-learn", value=mean, figure=figure))
+            _run_case(group, case, options, report)
 
 
 def _run_case(group, case, options, report):
+    """Tune the peers once, on the most threads; then every number of threads in turn."""
     problem = case.build()
     reference = optimum(problem)
-    ours = _ours(case, problem, reference, report)
-    tuned = _tune_scikit_learn(case, problem, reference, options)
-    for t in tuned:
+    most = max(options.threads, key=lambda count: count or 0)
+    with threads(most):
+        tuned = _tune_scikit_learn(case, problem, reference, options)
+        others = [] if case.solvers else _tune_others(problem, reference, tuned, options)
+    for t in [*tuned, *others]:
         report.add_curve(case.name, t.peer.name, t.curve)
-    best = fastest(tuned, problem)
-    ratios = [_compare(group, case, problem, reference, ours, best, tuned, options, report)]
-    if not case.solvers:
-        _compare_others(group, case, problem, reference, ours, best, options, report)
-    return [ratio for ratio in ratios if ratio]
+    for count in options.threads:
+        with threads(count):
+            ours = _ours(case, problem, reference, report)
+            # The order of those near each other may change with the threads.
+            best = fastest(tuned, problem, 1.6 if count == most else 3.0)
+            row = Row(group, case.name, figure=case.figure, threads=count)
+            row.note = _all_solvers(tuned, ours)
+            _compare(row, case, ours, best, problem, reference, options)
+            report.add(row)
+            for other in others:
+                report.add(_other(group, case, count, ours, other, problem, reference, options))
 
 
 class _Ours:
@@ -195,6 +214,7 @@ class _Ours:
 
     def __init__(self, case, problem):
         self.failed, self.gap, self.note = "", None, ""
+        self.facts = {}
         self.problem = problem
         self.tol = case.accuracy**0.5
 
@@ -208,13 +228,21 @@ class _Ours:
 def _ours(case, problem, reference, report):
     ours = _Ours(case, problem)
     try:
-        with quiet():
+        with quiet(), counted(problem) as counts:
             fitted = ours.fit()
     except Exception as error:
         ours.failed = f"{type(error).__name__}: {error}"[:100]
         return ours
     ours.gap = float(reference.suboptimality(*solution(fitted)))
-    ours.note = f"{getattr(fitted, 'solver_', '')}, {getattr(fitted, 'n_iter_', '?')} iterations"
+    ours.facts = {
+        "iterations": int(fitted.n_iter_),
+        "passes": counts["passes"],
+        "matrices": counts["matrices"],
+    }
+    ours.note = (
+        f"{fitted.solver_}, {fitted.n_iter_} iterations, {counts['passes']:.3g} passes, "
+        f"{counts['matrices']:.3g} matrices"
+    )
     if not ours.gap <= case.accuracy:
         ours.failed = f"short of {case.accuracy:g}"
     _history_curve(case, fitted, reference, report)
@@ -222,40 +250,73 @@ def _ours(case, problem, reference, report):
 
 
 def _history_curve(case, fitted, reference, report):
-    history = getattr(fitted, "history_", None)
-    if history is None:
-        return
-    losses = np.asarray(history["loss"], dtype=float)
+    losses = np.asarray(fitted.history_["loss"], dtype=float)
     gaps = reference.of_loss(np.where(np.isfinite(losses), losses, np.inf))
-    report.add_curve(case.name, "gdregress", zip(np.asarray(history["seconds"]), gaps))
+    # The start is no result of a fit, and at 0 seconds a logarithm has no place for it.
+    report.add_curve(case.name, "gdregress", zip(fitted.history_["seconds"][1:], gaps[1:]))
 
 
 def _tune_scikit_learn(case, problem, reference, options):
     peers = scikit_learn_solvers()
     if case.solvers:
         peers = [p for p in peers if p.name.split()[-1] in case.solvers]
-    tuned, patience = [], options.budget
+    tuned = []
     for peer in peers:
-        tuned.append(tune(peer, problem, reference, patience))
-        best = min((t.seconds for t in tuned if t.reached), default=np.inf)
-        patience = float(np.clip(3.0 * best, 2.0, options.budget))
+        patience, hopeless = _patience(tuned, options)
+        tuned.append(tune(peer, problem, reference, patience, hopeless=hopeless))
     return tuned
 
 
-def _compare(group, case, problem, reference, ours, best, tuned, options, report):
-    """The row against the fastest scikit-learn solver; returns the ratio where it counts."""
-    row = Row(group, case.name, figure=case.figure, our_error=ours.gap, failed=ours.failed)
-    row.note = _all_solvers(tuned, ours)
+def _patience(tuned, options):
+    """Seconds for a fit of the next peer, and those after which it is hopeless.
+
+    Both are multiples of the best time so far, and no less than what a busy machine takes away.
+    """
+    best = min((t.seconds for t in tuned if t.reached), default=np.inf)
+    least = 0.5 if options.fast else 2.0
+    patience = float(np.clip(3.0 * best, least, options.budget))
+    return patience, max((2.0 if options.fast else 3.0) * best, 0.02)
+
+
+def _tune_others(problem, reference, tuned, options):
+    """The other libraries that can be asked this problem, tuned."""
+    patience, hopeless = _patience(tuned, options)
+    others = []
+    for peer in other_libraries():
+        if not peer.excuse(problem):
+            # The first call imports and compiles: it is no measure of patience.
+            fell_back = _warm_up(peer, problem)
+            others.append(tune(peer, problem, reference, patience, hopeless=hopeless))
+            if fell_back:
+                others[-1].note = "fell back to scikit-learn's own solver"
+    return others
+
+
+def _compare(row, case, ours, best, problem, reference, options):
+    """Fill in the row against the fastest scikit-learn solver."""
+    row.our_error, row.failed, row.facts = ours.gap, ours.failed, ours.facts
+    row.shape = problem.shape_text
     if best is None:
         row.peer = "no scikit-learn solver reaches 1e-8"
         row.failed = ours.failed or "peer failed"
         if not ours.failed:
             row.ours = median_time(ours.fit, options.repeats)[0]
-        report.add(row)
-        return None
+        return
     _time(row, ours, best, problem, reference, case.accuracy, options)
-    report.add(row)
-    return None if row.failed else row.value
+
+
+def _other(group, case, count, ours, tuned, problem, reference, options):
+    """The row against another library."""
+    intelex = tuned.peer.library == "scikit-learn-intelex"
+    figure = case.intelex if intelex else case.others
+    row = Row(group, case.name, tuned.peer.name, figure=figure, threads=count)
+    row.our_error, row.failed, row.shape = ours.gap, ours.failed, problem.shape_text
+    row.note = tuned.note
+    if tuned.reached:
+        _time(row, ours, tuned, problem, reference, case.accuracy, options)
+    else:
+        row.failed, row.note = "peer failed", tuned.reason
+    return row
 
 
 def _time(row, ours, best, problem, reference, accuracy, options):
@@ -265,11 +326,13 @@ def _time(row, ours, best, problem, reference, accuracy, options):
     if ours.failed:
         row.theirs = median_time(lambda: best.fit(problem), options.repeats)[0]
         return
-    pairs = interleaved(ours.fit, lambda: best.fit(problem), options.repeats)
+    pairs = interleaved(
+        ours.fit, lambda: best.fit(problem), options.repeats, options.small, options.large
+    )
     row.ours, row.theirs = pairs.seconds
     row.our_error = float(reference.suboptimality(*solution(pairs.our_result)))
     row.peer_error = float(reference.suboptimality(*solution(pairs.their_result)))
-    row.value = pairs.ratio
+    row.value, row.spread = pairs.ratio, pairs.spread
     row.note += f"\n    {pairs.note}"
     if not row.our_error <= accuracy:
         row.failed = f"short of {accuracy:g}"
@@ -290,28 +353,6 @@ def _all_solvers(tuned, ours):
         if t.peer.note and t.curve:
             texts[-1] += f" ({t.peer.note})"
     return "; ".join([ours.problem.shape_text, *filter(None, [ours.note]), *texts])
-
-
-def _compare_others(group, case, problem, reference, ours, best, options, report):
-    patience = options.budget if best is None else max(5.0, 5.0 * best.seconds)
-    for peer in other_libraries():
-        intelex = peer.library == "scikit-learn-intelex"
-        if peer.excuse(problem):
-            continue
-        # The first call imports and compiles: it is no measure of patience.
-        fell_back = _warm_up(peer, problem)
-        tuned = tune(peer, problem, reference, patience)
-        report.add_curve(case.name, peer.name, tuned.curve)
-        figure = case.intelex if intelex else None
-        row = Row(group, case.name, peer.name, figure=figure, our_error=ours.gap)
-        row.failed = ours.failed
-        if fell_back:
-            row.note = "fell back to scikit-learn's own solver"
-        if tuned.reached:
-            _time(row, ours, tuned, problem, reference, case.accuracy, options)
-        else:
-            row.failed, row.note = "peer failed", tuned.reason
-        report.add(row)
 
 
 def _warm_up(peer, problem, rows=2_000):

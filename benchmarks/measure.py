@@ -2,10 +2,13 @@
 
 import gc
 import statistics
+import sys
 import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from threadpoolctl import threadpool_limits
 
 PAUSE = 0.03
 
@@ -44,6 +47,19 @@ class Pairs:
     def seconds(self):
         """Median seconds of ours and of theirs."""
         return statistics.median(self.ours), statistics.median(self.theirs)
+
+
+@contextmanager
+def threads(count):
+    """At most `count` threads in every library of this process; None leaves them as they are."""
+    if count is None:
+        yield
+        return
+    for module, setter in (("daal4py", "daalinit"), ("numba", "set_num_threads")):
+        if module in sys.modules:
+            getattr(sys.modules[module], setter)(count)
+    with threadpool_limits(count):
+        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Every maker translates the objective ``mean(loss) + alpha / 2 ||coef||^2``: scik
 
 import importlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from .measure import median_time, quiet, timed
 
 TARGET = 1e-8
 MAX_DENSE_HESSIAN = 5_000
+_TIGHTEST = 14
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class Tuned:
     peer: Peer
     reached: bool = False
     tol: float = np.nan
+    power: int = 0
     max_iter: int = 0
     seconds: float = np.inf
     suboptimality: float = np.nan
     reason: str = ""
+    note: str = ""
     curve: list = field(default_factory=list)
 
     def fit(self, problem):
@@ -211,11 +215,13 @@ def intelex_fell_back(work):
     return any("fallback" in message for message in messages), result
 
 
-def tune(peer, problem, reference, patience):
+def tune(peer, problem, reference, patience, *, hopeless=np.inf):
     """Find the loosest tolerance (in decades) at which `peer` reaches the target.
 
     A fit may take about ``patience`` seconds: ``max_iter`` is set from the time of a few
-    iterations. A peer that exhausts it, or stops improving, is reported as not reaching.
+    iterations. A peer that exhausts it, or stops improving, is reported as not reaching. All its
+    fits together may take three times the patience. One that falls short of the target in more
+    than ``hopeless`` seconds is given up: a tighter tolerance takes longer still.
     """
     tuned = Tuned(peer)
     excuse = peer.excuse(problem)
@@ -224,35 +230,43 @@ def tune(peer, problem, reference, patience):
         return tuned
     try:
         with quiet():
-            _tighten(tuned, problem, reference, patience)
+            _tighten(tuned, problem, reference, patience, hopeless)
     except Exception as error:
         tuned.reason = f"{type(error).__name__}: {error}"[:120]
     return tuned
 
 
-def _tighten(tuned, problem, reference, patience):
+def _tighten(tuned, problem, reference, patience, hopeless):
     max_iter, probe = _affordable(tuned, problem, reference, patience)
     if max_iter < 1:
-        tuned.reason = f"more than {patience:.0f} s"
+        tuned.reason = f"more than {patience:.2g} s"
         return
-    began, last = time.perf_counter(), probe
-    for tol in 10.0 ** -np.arange(4, 15):
-        gap, exhausted = _try(tuned, problem, reference, tol, max_iter)
+    began, last, power, failed = time.perf_counter(), probe, 4, 0
+    while power <= _TIGHTEST:
+        gap, exhausted = _try(tuned, problem, reference, power, max_iter)
         if gap <= TARGET:
-            if tol == 1e-4:
-                _loosen(tuned, problem, reference, max_iter)
+            _loosen(tuned, problem, reference, failed, max_iter)
             return
         if exhausted:
             tuned.reason = f"not reached in {max_iter:,} iterations"
             return
-        if gap >= 0.999 * last and tol < 1e-10:
+        if gap >= 0.999 * last and power > 10:
             tuned.reason = "stops short of the target at every tolerance"
             return
-        if time.perf_counter() - began > 3 * patience:
-            tuned.reason = f"not reached within {3 * patience:.0f} s of tightening tol"
+        if tuned.curve[-1][0] > hopeless:
+            tuned.reason = "slower than the fastest before it gets there"
             return
-        last = gap
+        if time.perf_counter() - began > 3 * patience:
+            tuned.reason = f"not reached within {3 * patience:.2g} s of tightening tol"
+            return
+        last, failed, power = gap, power, power + _decades(gap)
     tuned.reason = "not reached at any tolerance"
+
+
+def _decades(gap):
+    """How many decades a tolerance is tightened by: a gap is about quadratic in a gradient."""
+    wanted = 0.5 * math.log10(gap / TARGET) if math.isfinite(gap) else 1.0
+    return min(4, max(1, int(wanted)))
 
 
 def _affordable(tuned, problem, reference, patience):
@@ -271,30 +285,32 @@ def _affordable(tuned, problem, reference, patience):
     return int(np.clip(patience / per_iteration, 20, 100_000)), gap
 
 
-def _try(tuned, problem, reference, tol, max_iter):
+def _try(tuned, problem, reference, power, max_iter):
+    """Fit with ``tol = 10^-power``; remember it where it reaches the target."""
+    tol = 10.0**-power
     estimator = tuned.peer.make(problem, tol, max_iter)
     seconds, fitted = timed(lambda: estimator.fit(problem.X, problem.y))
     gap = float(reference.suboptimality(*solution(fitted)))
     tuned.curve.append((seconds, gap))
     if gap <= TARGET:
-        tuned.reached, tuned.suboptimality = True, gap
+        tuned.reached, tuned.suboptimality, tuned.power = True, gap, power
         tuned.tol, tuned.max_iter, tuned.seconds = tol, max_iter, seconds
     iterations = np.max(getattr(fitted, "n_iter_", 0))
     return gap, iterations >= max_iter
 
 
-def _loosen(tuned, problem, reference, max_iter):
-    for tol in (1e-3, 1e-2, 1e-1):
-        gap, _ = _try(tuned, problem, reference, tol, max_iter)
-        if gap > TARGET:
+def _loosen(tuned, problem, reference, failed, max_iter):
+    """Go back by decades, down to one that is known to fail, while the target is reached."""
+    for power in range(tuned.power - 1, failed, -1):
+        if _try(tuned, problem, reference, power, max_iter)[0] > TARGET:
             break
 
 
-def fastest(tuned, problem):
+def fastest(tuned, problem, within=1.6):
     """The fastest of those that reached the target; near ties are timed again."""
     reached = sorted((t for t in tuned if t.reached), key=lambda t: t.seconds)
-    close = [t for t in reached if t.seconds < 1.6 * reached[0].seconds]
+    close = [t for t in reached if t.seconds < within * reached[0].seconds]
     if len(close) > 1:
         for t in close:
-            t.seconds = median_time(lambda t=t: t.fit(problem), repeats=3, budget=30.0)[0]
+            t.seconds = median_time(lambda t=t: t.fit(problem), repeats=3, budget=10.0)[0]
     return min(close, key=lambda t: t.seconds) if close else None

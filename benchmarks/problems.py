@@ -1,5 +1,6 @@
 """The data that is measured: generated, bundled with scikit-learn, or read from a folder."""
 
+import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -199,16 +200,16 @@ def _bundled(load, kind):
     return Problem(name, np.ascontiguousarray(X, dtype=float), y, kind=kind, alpha=alpha)
 
 
-def real_classification(folder=None):
-    """Bundled sets and the tables of a folder, raw and standardised."""
-    raw = [*bundled_classification(), *(as_classes(p) for p in folder_tables(folder))]
+def real_classification(folders=()):
+    """Bundled sets and the tables of the folders, raw and standardised."""
+    raw = [*bundled_classification(), *(as_classes(p) for p in folder_tables(folders))]
     return [p for problem in raw for p in (problem, standardised(problem))]
 
 
-def real_regression(folder=None):
-    """Diabetes and the tables of a folder with a numeric target, raw and standardised."""
+def real_regression(folders=()):
+    """Diabetes and the tables of the folders with a numeric target, raw and standardised."""
     raw = [replace(diabetes(), name="diabetes, raw")]
-    raw += [p for p in folder_tables(folder) if p.kind == "squares"]
+    raw += [p for p in folder_tables(folders) if p.kind == "squares"]
     return [p for problem in raw for p in (problem, standardised(problem))]
 
 
@@ -221,11 +222,11 @@ def as_classes(problem):
     return replace(problem, name=name, y=y, kind="logistic", alpha=1.0 / len(y))
 
 
-def folder_tables(folder):
-    """Every ``*.csv`` and ``*.data`` table of a folder; a table that cannot be used is named."""
+def folder_tables(folders):
+    """Every ``*.csv`` and ``*.data`` table of some folders; what cannot be used is named."""
     tables = []
-    for path in sorted(Path(folder).iterdir()) if folder else ():
-        if path.suffix not in {".csv", ".data"}:
+    for path in (path for folder in folders for path in sorted(Path(folder).iterdir())):
+        if path.name in MIXED or path.suffix not in {".csv", ".data"}:
             continue
         try:
             tables.append(read_table(path))
@@ -252,6 +253,71 @@ def read_table(path):
     if len(levels) <= 50:
         return Problem(name, X, codes, alpha=1.0 / len(codes))
     return Problem(name, X, target.astype(float), kind="squares")
+
+
+def letters(folders, alphas=("1/m", "1e-3")):
+    """The letters of a folder that has them (26 classes), raw and standardised, or nothing."""
+    found = [p for p in folder_tables(folders) if p.name.startswith("letter-recognition")]
+    made = []
+    for problem in found:
+        for form in ("raw", "standardised"):
+            for alpha in alphas:
+                strength = _alpha(alpha, problem.n_samples)
+                name = f"letters, 26 classes, {form}, alpha {alpha}"
+                given = standardised(problem) if form == "standardised" else problem
+                made.append(replace(given, name=name, alpha=strength))
+    return made
+
+
+# Tables with words in them: the target, and columns that tell it or name the row.
+MIXED = {
+    "Heart.csv": ("AHD", ("",)),
+    "penguins.csv": ("species", ()),
+    "Auto.csv": ("mpg", ("name",)),
+    "Hitters.csv": ("Salary", ("",)),
+    "tips.csv": ("tip", ()),
+}
+
+
+def mixed_tables(folders, most_rows):
+    """The tables of :data:`MIXED` that the folders have, made numeric; at most `most_rows` rows."""
+    paths = [path for folder in folders for path in sorted(Path(folder).iterdir())]
+    made = [read_mixed_table(path, *MIXED[path.name]) for path in paths if path.name in MIXED]
+    return [problem for problem in made if problem.n_samples <= most_rows]
+
+
+def read_mixed_table(path, target, left_out=()):
+    """Numbers as they are, gaps at the mean of their column, words as dummy columns.
+
+    Rows without a target are left out; a target of numbers becomes "above its median".
+    """
+    with Path(path).open(newline="") as lines:
+        header, *rows = csv.reader(lines)
+    goal = header.index(target)
+    rows = [row for row in rows if row[goal] not in _GAPS]
+    columns = [
+        _numbers_or_dummies([row[j] for row in rows])
+        for j, name in enumerate(header)
+        if j != goal and name not in left_out
+    ]
+    X, words = np.column_stack(columns), np.array([row[goal] for row in rows])
+    if all(map(_is_number, words)):
+        values = words.astype(float)
+        y = (values > np.median(values)).astype(np.int64)
+    else:
+        y = np.unique(words, return_inverse=True)[1]
+    return Problem(f"{Path(path).stem}, raw", X, y, alpha=1.0 / len(y))
+
+
+_GAPS = {"", "NA", "?"}
+
+
+def _numbers_or_dummies(cells):
+    known = [cell for cell in cells if cell not in _GAPS]
+    if all(map(_is_number, known)):
+        mean = np.mean([float(cell) for cell in known])
+        return np.array([mean if cell in _GAPS else float(cell) for cell in cells])
+    return (np.array(cells)[:, None] == np.unique(known)).astype(float)
 
 
 def _is_number(cell):

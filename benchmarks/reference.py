@@ -5,7 +5,8 @@ Logistic and softmax: damped Newton in standardised columns down to rounding lev
 Newton-CG where the Hessian would not fit.
 """
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,8 +14,11 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit, log_softmax, softmax
 
+from gdregress import LogisticRegression
+
 ROWS = 1 << 16
 DENSE_CELLS = 2e8
+MOST_UNKNOWNS = 4_000
 
 
 def loss_at(problem, coef, intercept):
@@ -78,22 +82,46 @@ class Optimum:
 def optimum(problem):
     """The minimum of a logistic or softmax problem, checked.
 
+    It begins where a fit of gdregress ends, which saves most of the way; gradient, Hessian and the
+    decrement that has to vanish are computed here.
+
     Raises
     ------
     AssertionError
         When Newton's decrement at the result is above 1e-13 of L(start) - L*.
     """
     p, K = problem.n_features, problem.n_outputs
-    if sparse.issparse(problem.X) and problem.n_samples * p > DENSE_CELLS:
-        coef, intercept, decrement = _newton_cg(problem)
-    else:
-        coef, intercept, decrement = _newton(problem)
+    if p > problem.n_samples and not sparse.issparse(problem.X):
+        return _in_row_space(problem)
+    begin = _fitted(problem)
+    too_many = (p + 1) * K > MOST_UNKNOWNS
+    too_large = sparse.issparse(problem.X) and problem.n_samples * p > DENSE_CELLS
+    solve = _newton_cg if too_many or too_large else _newton
+    coef, intercept, decrement = solve(problem, *begin)
     start = loss_at(problem, np.zeros((p, K)), np.zeros(K))
     loss = loss_at(problem, coef, intercept)
     gap = decrement / (start - loss)
     if not gap < 1e-13:
         raise AssertionError(f"{problem.name}: no reference optimum (decrement {gap:.1e})")
     return Optimum(problem, coef, intercept, loss, start, gap)
+
+
+def _fitted(problem):
+    estimator = LogisticRegression(
+        alpha=problem.alpha, fit_intercept=problem.fit_intercept, tol=1e-5
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(problem.X, problem.y)
+    coef, intercept = estimator.coef_, np.atleast_1d(estimator.intercept_)
+    return np.atleast_2d(coef).T, np.broadcast_to(intercept, (problem.n_outputs,))
+
+
+def _in_row_space(problem):
+    """The optimum of a wide problem: coef = Q a with X^T = Q R, where ``|coef| = |a|``."""
+    Q, R = linalg.qr(problem.X.T, mode="economic")
+    found = optimum(replace(problem, X=np.ascontiguousarray(R.T)))
+    return replace(found, problem=problem, coef=Q @ found.coef)
 
 
 class _Standardised:
@@ -144,14 +172,17 @@ class _Standardised:
         if not self.problem.fit_intercept:
             H[:, -1, :, -1] += np.eye(H.shape[0])
 
+    def standard(self, coef, intercept):
+        return np.vstack([coef * self.scale[:, None], intercept + self.mean @ coef])
+
     def original(self, theta):
         coef = theta[:-1] / self.scale[:, None]
         return coef, theta[-1] - self.mean @ coef
 
 
-def _newton(problem, max_iter=200):
+def _newton(problem, coef, intercept, max_iter=200):
     form = _Standardised(problem)
-    theta = np.zeros((problem.n_features + 1, problem.n_outputs))
+    theta = form.standard(coef, intercept)
     loss, decrement, polish = form.loss(theta), np.inf, 0
     for _ in range(max_iter):
         gradient, H = form.derivatives(theta)
@@ -159,7 +190,7 @@ def _newton(problem, max_iter=200):
         step = _solve(H, g)
         decrement = 0.5 * float(g @ step)
         polish += decrement < 1e-14 * loss
-        if polish > 2:
+        if polish > 1:
             break
         direction = step.reshape(theta.shape[::-1]).T
         theta, loss = _backtrack(form, theta, loss, direction, decrement)
@@ -186,51 +217,70 @@ def _solve(H, g):
         return scale * linalg.lstsq(scaled, scale * g)[0]
 
 
-def _newton_cg(problem, max_iter=100):
-    """Binary problems with too many columns for a dense Hessian."""
+def _newton_cg(problem, coef, intercept, max_iter=100):
+    """Problems with too many unknowns for a Hessian: its products, preconditioned."""
     X, n = problem.X, problem.n_samples
     free = float(problem.fit_intercept)
-    theta = np.zeros(problem.n_features + 1)
+    theta = np.vstack([coef, intercept])
 
     def loss_of(theta):
-        return loss_at(problem, theta[:-1, None], theta[-1:])
+        return loss_at(problem, theta[:-1], theta[-1])
 
+    precondition = _preconditioner(problem)
     loss, decrement, polish = loss_of(theta), np.inf, 0
     for _ in range(max_iter):
-        R, P = residual((X @ theta[:-1] + theta[-1])[:, None], problem.y)
-        curvature = (P * (1 - P))[:, 0] / n
-        g = np.append(X.T @ R[:, 0] / n + problem.alpha * theta[:-1], free * R.mean())
-        hessian, inverse_diagonal = _operators(problem, curvature)
-        step = cg(hessian, g, rtol=1e-10, maxiter=2000, M=inverse_diagonal)[0]
-        decrement = 0.5 * float(g @ step)
+        R, P = residual(X @ theta[:-1] + theta[-1], problem.y)
+        g = np.vstack([X.T @ R / n + problem.alpha * theta[:-1], free * R.mean(axis=0)])
+        hessian = _hessian_operator(problem, P)
+        step = cg(hessian, g.ravel(), rtol=1e-9, maxiter=4000, M=precondition)[0]
+        step = step.reshape(theta.shape)
+        decrement = 0.5 * float(np.vdot(g, step))
         polish += decrement < 1e-14 * loss
-        if polish > 2:
+        if polish > 1:
             break
         rate = 1.0
         while loss_of(theta - rate * step) > loss + 4e-16 * loss and rate > 1e-10:
             rate /= 2
         theta = theta - rate * step
         loss = loss_of(theta)
-    return theta[:-1, None], theta[-1:], decrement
+    return theta[:-1], theta[-1], decrement
 
 
-def _operators(problem, curvature):
-    """Hessian and inverse of its diagonal; without an intercept its coordinate is the identity."""
-    X, alpha, size = problem.X, problem.alpha, problem.n_features + 1
-    if not problem.fit_intercept:
+def _hessian_operator(problem, P):
+    """Products with the Hessian where the probabilities are P; see :func:`residual`.
 
-        def multiply(v):
-            return np.append(X.T @ (curvature * (X @ v[:-1])) + alpha * v[:-1], v[-1])
-    else:
+    A direction that moves all intercepts together costs nothing, and the gradient has none of it.
+    Without an intercept its coordinate is the identity.
+    """
+    X, alpha, K = problem.X, problem.alpha, P.shape[1]
+    shape = (problem.n_features + 1, K)
 
-        def multiply(v):
-            weighted = curvature * (X @ v[:-1] + v[-1])
-            return np.append(X.T @ weighted + alpha * v[:-1], weighted.sum())
+    def multiply(v):
+        v = v.reshape(shape)
+        z = X @ v[:-1] + problem.fit_intercept * v[-1]
+        weighted = P * (1.0 - P) * z if K == 1 else P * (z - np.sum(P * z, axis=1, keepdims=True))
+        weighted /= problem.n_samples
+        last = weighted.sum(axis=0) if problem.fit_intercept else v[-1]
+        return np.vstack([X.T @ weighted + alpha * v[:-1], last]).ravel()
 
-    diagonal = np.append(X.power(2).T @ curvature + alpha, curvature.sum())
-    return (
-        LinearOperator((size, size), matvec=multiply),
-        LinearOperator((size, size), matvec=lambda v: v / diagonal),
+    return LinearOperator((shape[0] * K, shape[0] * K), matvec=multiply)
+
+
+def _preconditioner(problem):
+    """The inverse of the bound ``c [X 1]^T [X 1] / m + alpha I``, or of its diagonal."""
+    X, K, size = problem.X, problem.n_outputs, problem.n_features + 1
+    bound = 0.25 if K == 1 else 0.5
+    ridge = np.append(np.full(size - 1, problem.alpha), 1e-12)
+    if sparse.issparse(X):
+        diagonal = bound * np.append(X.power(2).mean(axis=0), 1.0) + ridge
+        return LinearOperator(
+            (size * K, size * K), matvec=lambda v: (v.reshape(size, K) / diagonal[:, None]).ravel()
+        )
+    A = np.column_stack([X, np.ones(len(X))])
+    factor = linalg.cho_factor(bound * (A.T @ A) / len(A) + np.diag(ridge))
+    return LinearOperator(
+        (size * K, size * K),
+        matvec=lambda v: linalg.cho_solve(factor, v.reshape(size, K)).ravel(),
     )
 
 

@@ -1,9 +1,10 @@
-"""Rows, their verdicts, and the three forms in which they are handed out: table, JSON, plot."""
+"""Rows, their verdicts, and the form in which they are handed out and kept: table and JSON."""
 
 import json
 import os
 import platform
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,12 @@ class Figure:
 
     def __str__(self):
         return f"{'≥' if self.at_least else '≤'} {self.bound:g} {self.unit}".strip()
+
+
+# Of the ratio to the peer that is nearest, over the cases of a group.
+MEAN_FIGURES = {"tables": Figure(10), "kinds": Figure(3)}
+# The verdicts of a row whose ratio counts.
+JUDGED = ("met", "NOT MET", "", "(quick)")
 
 
 @dataclass
@@ -49,6 +56,10 @@ class Row:
     peer_error: float | None = None
     failed: str = ""
     note: str = ""
+    threads: int | None = None
+    shape: str = ""
+    spread: tuple | None = None
+    facts: dict = field(default_factory=dict)
 
     @property
     def verdict(self):
@@ -62,20 +73,21 @@ class Row:
         """The texts of the printed row."""
         unit = self.figure.unit if self.figure else "×"
         value = "" if self.value is None else f"{self.value:.3g} {unit}"
+        threads = "" if self.threads is None else f" [{self.threads}]"
         return (
-            self.case,
-            _quantity(self.ours, self.unit),
+            self.case + threads,
+            quantity(self.ours, self.unit),
             self.peer,
-            _quantity(self.theirs, self.unit),
+            quantity(self.theirs, self.unit),
             value,
             str(self.figure or ""),
             self.verdict,
-            _error(self.our_error),
-            _error(self.peer_error),
+            error_text(self.our_error),
+            error_text(self.peer_error),
         )
 
 
-def _quantity(value, unit):
+def quantity(value, unit):
     if value is None:
         return ""
     if unit == "s" and value < 0.1:
@@ -83,7 +95,7 @@ def _quantity(value, unit):
     return f"{value:.3g} {unit}"
 
 
-def _error(value):
+def error_text(value):
     return "" if value is None else f"{value:.1e}"
 
 
@@ -105,9 +117,15 @@ class Report:
     ----------
     quick : bool
         Figures hold for the full shapes; in a quick run they are printed and not judged.
+    command : str
+        What was typed, for the record.
+    path : Path, optional
+        Where everything is kept, row by row: an interruption loses none.
     """
 
     quick: bool = False
+    command: str = ""
+    path: Path | None = None
     rows: list = field(default_factory=list)
     curves: list = field(default_factory=list)
     group: str = ""
@@ -122,73 +140,124 @@ class Report:
         if row.note:
             print(f"    {row.note.strip()}")
         self.rows.append(row)
+        if self.path:
+            self.write_json()
 
     def add_curve(self, case, label, points):
+        """Keep a curve; of one measured again (on another number of threads) the first."""
         points = [(s, g) for s, g in points if np.isfinite(s) and np.isfinite(g)]
-        if points:
+        known = {(curve.case, curve.label) for curve in self.curves}
+        if points and (case, label) not in known:
             seconds, gaps = zip(*points)
             self.curves.append(Curve(case, label, list(seconds), list(gaps)))
 
     def summary(self):
-        """Counts of the verdicts, and the names of what was not met."""
+        """Counts of the verdicts, the mean ratios, and the names of what was not met."""
         judged = [row for row in self.rows if row.figure]
         met = sum(row.verdict == "met" for row in judged)
         print(f"\n{met} of {len(judged)} figures met")
+        for text in means(self.content()["rows"]):
+            print(f"    {text}")
         for row in judged:
             if row.verdict not in ("met", "(quick)"):
-                print(f"    {row.group}: {row.case} against {row.peer}: {row.verdict}")
+                print(f"    {row.group}: {row.cells()[0]} against {row.peer}: {row.verdict}")
 
-    def write_json(self, path):
+    def content(self):
         """Everything measured, with the machine and the versions it was measured on."""
-        rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
-        content = {
-            "environment": environment(),
+        run = {
+            "command": self.command,
+            "date": datetime.now(UTC).date().isoformat(),
+            "groups": list(dict.fromkeys(row.group for row in self.rows)),
             "quick": self.quick,
-            "rows": rows,
-            "curves": [asdict(curve) for curve in self.curves],
+            "environment": environment(),
         }
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(content, indent=1, default=float, ensure_ascii=False))
+        rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
+        curves = [asdict(curve) for curve in self.curves]
+        return {"runs": [run], "rows": rows, "curves": curves}
 
-    def plot(self, path):
-        """Suboptimality against time, one panel per case."""
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        from matplotlib import pyplot as plt
-
-        cases = list(dict.fromkeys(curve.case for curve in self.curves))
-        if not cases:
-            print("nothing to plot: only logistic and softmax cases have curves")
-            return
-        columns = min(3, len(cases))
-        lines = -(-len(cases) // columns)
-        figure, axes = plt.subplots(
-            lines, columns, figsize=(5.5 * columns, 4 * lines), squeeze=False
-        )
-        for ax, case in zip(axes.flat, cases):
-            _panel(ax, case, [curve for curve in self.curves if curve.case == case])
-        for ax in axes.flat[len(cases) :]:
-            ax.set_axis_off()
-        figure.tight_layout()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-        plt.close(figure)
+    def write_json(self):
+        """Write what was measured; in a file that is there, what was not measured anew stays."""
+        content = self.content()
+        if self.path.exists():
+            content = merged(json.loads(self.path.read_text(encoding="utf-8")), content)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(_compact(content), encoding="utf-8")
 
 
-def _panel(ax, case, curves):
-    for curve in curves:
-        order = np.argsort(curve.seconds)
-        gaps = np.maximum(np.array(curve.suboptimality)[order], 1e-16)
-        ours = curve.label == "gdregress"
-        width, marker = (2.5, "o") if ours else (1.0, ".")
-        ax.loglog(
-            np.array(curve.seconds)[order], gaps, label=curve.label, lw=width, marker=marker, ms=4
-        )
-    ax.axhline(1e-8, color="grey", lw=0.8, ls=":")
-    ax.set(title=case, xlabel="seconds", ylabel="(L − L*) / (L(start) − L*)")
-    ax.title.set_fontsize(8)
-    ax.legend(fontsize=6)
+def merged(before, after):
+    """Two contents in one: of cases that both have, the later; no run without rows, or twice."""
+
+    def key(row):
+        return row["group"], row["case"], row["threads"]
+
+    anew = {key(row) for row in after["rows"]}
+    rows = [row for row in before["rows"] if key(row) not in anew] + after["rows"]
+    drawn = {curve["case"] for curve in after["curves"]}
+    curves = [curve for curve in before["curves"] if curve["case"] not in drawn]
+    still = {row["group"] for row in before["rows"] if key(row) not in anew}
+    commands = {run["command"] for run in after["runs"]}
+    runs = [
+        run
+        for run in before["runs"]
+        if still & set(run["groups"]) and run["command"] not in commands
+    ]
+    return {"runs": runs + after["runs"], "rows": rows, "curves": curves + after["curves"]}
+
+
+def _compact(content):
+    """JSON with a line for each run, row and curve, numbers of four digits."""
+
+    def lines(items):
+        texts = [json.dumps(_rounded(item), ensure_ascii=False) for item in items]
+        return "[\n" + ",\n".join(texts) + "\n]"
+
+    return "{" + ",\n".join(f'"{name}": {lines(items)}' for name, items in content.items()) + "}\n"
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def best_ratios(rows, group):
+    """By number of threads and case: the row of the peer that is nearest to us, or ahead."""
+    nearest = {}
+    for row in rows:
+        if row["group"] != group or row["value"] is None or row["verdict"] not in JUDGED:
+            continue
+        cases = nearest.setdefault(row["threads"], {})
+        known = cases.get(row["case"])
+        if known is None or row["value"] < known["value"]:
+            cases[row["case"]] = row
+    return nearest
+
+
+def thread_text(count):
+    """How many threads, in words."""
+    return "threads as they are" if count is None else f"{count} thread{'s' if count > 1 else ''}"
+
+
+def geometric_mean(values):
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def means(rows):
+    """A sentence for each group with a mean to reach, and number of threads."""
+    texts = []
+    for group, figure in MEAN_FIGURES.items():
+        for threads, cases in best_ratios(rows, group).items():
+            mean = geometric_mean([row["value"] for row in cases.values()])
+            verdict = "met" if figure.met(mean) else "NOT MET"
+            texts.append(
+                f"{group}, {thread_text(threads)}: geometric mean of {len(cases)} ratios "
+                f"{mean:.3g} × ({figure}: {verdict})"
+            )
+    return texts
 
 
 def _line(cells):
@@ -226,7 +295,18 @@ def environment():
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "versions": versions,
         "thread_pools": pools,
     }
+
+
+def _processor():
+    """The name of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
