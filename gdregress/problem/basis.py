@@ -16,6 +16,7 @@ import numpy as np
 from scipy import linalg
 
 from ..rows.design import DenseDesign
+from ..rows.frame import Frame
 from ..rows.kernels import LargestMove
 from .moments import CentredFactor
 from .objective import overflow
@@ -144,6 +145,9 @@ class Basis:
         out[:-1] += self.mean[:, None, None] * gradient[-1]
         out[-1] = gradient[-1]
         return self.frame.gradient_outside(out)
+
+    norm_outside = Frame.norm_outside
+    gradient_norm_outside = Frame.gradient_norm_outside
 
 
 def worthwhile_basis(framed):

@@ -124,3 +124,11 @@ class Frame:
         if self.is_shifted:
             outside[:-1] += self.shift[:, None, None] * gradient[-1]
         return outside
+
+    def norm_outside(self, change):
+        """The norm of a change of theta in the original columns."""
+        return float(np.linalg.norm(self.leave(change)))
+
+    def gradient_norm_outside(self, gradient):
+        """The norm of a gradient by theta of the original columns."""
+        return float(np.linalg.norm(self.gradient_outside(gradient)))

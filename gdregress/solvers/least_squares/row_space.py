@@ -13,6 +13,7 @@ import numpy as np
 from scipy import linalg
 
 from ..cholesky import ScaledCholesky
+from ..row_gram import gram_of_sparse_rows, gram_work
 from .lsmr import CentredDesign
 
 __all__ = ["row_space_work", "solve_in_row_space"]
@@ -20,12 +21,10 @@ __all__ = ["row_space_work", "solve_in_row_space"]
 # The Gram matrix of the rows has m^2 entries, and the squared condition.
 _MAX_ROWS, _MIN_RCOND = 4096, 1e-11
 _MAX_REFINEMENTS = 5
-# Multiplications that the Gram matrix may take, of sparse rows and of dense ones, which are done
-# this many times faster.
-_MAX_PRODUCTS, _DENSE_SPEED = 2e9, 100
+# Multiplications that the Gram matrix may take.
+_MAX_PRODUCTS = 2e9
 # One of them costs as much as so many of a product with X, and a factor a share of m^3.
 _PER_PRODUCT, _PER_CUBE = 10, 20
-_SLAB = 1024
 
 
 def solve_in_row_space(objective):
@@ -76,39 +75,18 @@ def row_space_work(blocks):
     n_samples, n_features = blocks.n_samples, blocks.n_features
     if n_features < n_samples or n_samples > _MAX_ROWS:
         return np.inf
-    products = _products(blocks.X)
+    products = gram_work(blocks.X)
     if products > _MAX_PRODUCTS:
         return np.inf
     return _PER_PRODUCT * products + n_samples**3 / _PER_CUBE
 
 
-def _products(X):
-    """The multiplications that ``X X^T`` takes, dense ones counted by what they cost."""
-    n_samples, n_features = X.shape
-    pairs = float(np.sum(np.bincount(X.indices, minlength=n_features).astype(np.float64) ** 2))
-    return min(pairs, n_samples**2 * n_features / _DENSE_SPEED)
-
-
 def _gram(design, scale):
     """``A diag(scale)^2 A^T``, (n_samples, n_samples), A the centred rows of the frame."""
     blocks = design.framed.blocks
-    n_samples, n_features = blocks.X.shape
-    X = blocks.block(slice(0, n_samples)).design.rows
+    X = blocks.block(slice(0, blocks.n_samples)).design.rows
     X = type(X)((X.data * scale[X.indices], X.indices, X.indptr), shape=X.shape)
-    columns = X.T.tocsr()
-    gram = np.zeros((n_samples, n_samples))
-    if _products(X) * _DENSE_SPEED >= n_samples**2 * n_features:
-        for begin in range(0, n_features, _SLAB):
-            slab = columns[begin : begin + _SLAB].toarray()
-            gram += np.dot(slab.T, slab)
-    else:
-        for begin in range(0, n_samples, _SLAB):
-            gram[begin : begin + _SLAB] = (X[begin : begin + _SLAB] @ columns).toarray()
-    # (x_i - mean)^T (x_j - mean) = x_i^T x_j - x_i^T mean - x_j^T mean + mean^T mean
-    mean = design.mean_x * scale
-    along = X @ mean - 0.5 * float(mean @ mean)
-    gram -= along[:, None]
-    gram -= along
+    gram = gram_of_sparse_rows(X, design.mean_x * scale)
     gram *= design.root_weight[:, None]
     gram *= design.root_weight
     return gram

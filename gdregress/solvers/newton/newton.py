@@ -20,6 +20,7 @@ from ...history import StopReason
 from ...problem.basis import worthwhile_basis
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
+from .row_space import RowSpace
 from .separation import AT_REST, Separation, separation_near
 from .steps import backtrack, with_gradient
 
@@ -94,18 +95,22 @@ class _Run:
         self.is_penalised = objective.penalty.l2 > 0.0
         self.separation = Separation.without(objective)
         self._asked = self._begun = self._is_last = False
-        self._enter(objective.solver_frame(), theta, choose)
+        self._choose, space = choose, None
+        if not theta.any():  # another start may lie outside the row space
+            space = RowSpace.of(objective)
+        self._enter(space or objective.solver_frame(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))
         zero = np.zeros_like(self.at.theta)
         at_start = not self.at.theta.any()
         self._at_zero = float(self.loss if at_start else self.framed.value(zero)[0])
         self._yardstick = min(self.loss, self._at_zero)
-        self._update, self._t = None, math.nan
+        self._update = self._t = math.nan
 
     def _enter(self, frame, theta, choose):
         """Work in a frame from here on, theta being of the original columns."""
-        self.framed = self.objective.in_frame(frame)
+        in_rows = isinstance(frame, RowSpace)
+        self.framed = frame.objective if in_rows else self.objective.in_frame(frame)
         self.metric = choose(self.framed)
         if not self.metric.is_sampled:
             self._look(frame.enter(theta))
@@ -135,34 +140,52 @@ class _Run:
 
     def record(self, history, iteration, validation):
         """One row of the history."""
-        norm, moved = math.nan, math.nan
+        norm = math.nan
         if self._begun or not self.metric.is_sampled:
-            outside = self.framed.frame.gradient_outside(self.at.gradient)
-            norm = math.sqrt(np.vdot(outside, outside))
-        if self._update is not None:
-            moved = math.sqrt(np.vdot(self._update, self._update))
+            norm = self.framed.frame.gradient_norm_outside(self.at.gradient)
         held_out = math.nan if validation is None else float(validation.value(self.outside)[0])
         history.record(
             iteration,
             iteration,
             self.loss,
             gradient_norm=norm,
-            update_norm=moved,
+            update_norm=self._update,
             learning_rate=self._t,
             validation_loss=held_out,
         )
 
     def step(self):
         """One iteration: on samples of the rows at first, where they pay; else in the metric."""
-        before = self.outside
+        frame, before = self.framed.frame, self.at.theta
         if not self._begun:
             self._begun = True
+            if before.any() and (space := RowSpace.of(self.objective)) is not None:
+                self._enter(space, self.outside, self._choose)
             self._leave_a_bad_start()
             if self.metric.is_sampled and self._descend_samples():
-                self._update, self._t = self.outside - before, 1.0
+                self._t = 1.0
+                self._measure_update(frame, before)
                 return
         self._descend()
-        self._update = self.outside - before
+        if isinstance(self.framed.frame, RowSpace) and (self._is_last or self._t == 0.0):
+            self._leave_rows()
+            if not self._is_last:
+                self._descend()
+        self._measure_update(frame, before)
+
+    def _measure_update(self, frame, before):
+        """The norm of what a step from `before` in a frame has moved."""
+        if self.framed.frame is frame:
+            self._update = frame.norm_outside(self.at.theta - before)
+        else:
+            self._update = float(np.linalg.norm(self.outside - frame.leave(before)))
+
+    def _leave_rows(self):
+        """Go on in the columns, where the rounding of the row space shows."""
+        space = self.framed.frame
+        self.at, left = space.refined(self.at.theta, self.tolerance)
+        self.framed, self.metric = space.outer, newton_metric(space.outer)
+        self._is_last = left <= self.tolerance
 
     def _leave_a_bad_start(self):
         """Begin at the best point between zero and a start that is worse than zero.
