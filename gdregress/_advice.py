@@ -11,16 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .history import StopReason
 from .solvers.descent.schedules import Constant
 
-__all__ = [
-    "advise_after_descent",
-    "advise_batch_of_everything",
-    "advise_cut_rate",
-    "advise_dependent_columns",
-    "advise_newton_unfinished",
-    "advise_separable",
-    "advise_unsolved",
-    "names_of",
-]
+__all__ = ["advise", "advise_batch_of_everything", "names_of"]
 
 # Spreads that differ by more than this, or means as many times their spread, slow a descent.
 _FAR = 3.0
@@ -35,57 +26,77 @@ def _warn(text, category):
     warnings.warn(text, category, stacklevel=level)
 
 
-def advise_after_descent(estimator, found, objective, plan, rule_state):
-    """Warn where a descent diverged or stopped before it converged, or raise if the plan says so.
+def advise(estimator, found, plan):
+    """Say what has to be said of a solution: one warning about its end, one about its columns.
+
+    Raise instead where a descent diverged and the plan says so.
+    """
+    settings, reason = plan.settings, found.reason
+    if found.is_cut:
+        _advise_cut_rate(estimator)
+    if found.separation is not None:
+        _advise_separable(estimator)
+    elif reason is StopReason.UNSOLVED:
+        _advise_unsolved(estimator)
+    elif reason is StopReason.DIVERGED:
+        _advise_diverged(estimator, found, plan)
+    elif plan.exact == "newton" and settings.tol > 0.0:
+        _advise_newton_unfinished(estimator, found, settings)
+    elif plan.rule is not None and not found.converged and settings.tol > 0.0:
+        _advise_unfinished(estimator, found, plan)
+    is_exact = plan.rule is None
+    if is_exact or (found.converged and settings.tol > 0.0):
+        _advise_dependent_columns(estimator, found, is_exact)
+
+
+def _advise_unfinished(estimator, found, plan):
+    """Warn where a descent stopped before it converged.
 
     The remedies are those that the plan leaves open, and that the data ask for.
     """
-    settings, reason = plan.settings, found.reason
-    if reason is StopReason.DIVERGED:
-        text = _diverged(estimator, found, objective, plan, rule_state)
-        if settings.raises:
-            raise ValueError(text)
-        _warn(f"{text} The best iterate was kept.", ConvergenceWarning)
-        return
-    if found.converged or settings.tol == 0.0:
-        return
-    name, tol = f"{type(estimator).__name__} with solver={found.solver!r}", settings.tol
+    name, tol = f"{type(estimator).__name__} with solver={found.solver!r}", plan.settings.tol
     left = "the loss may still fall by more than that share of what a fit can gain"
-    if reason is StopReason.UPDATE:
+    if found.reason is StopReason.UPDATE:
         text = (
             f"{name} stopped at a step below tol={tol:.3g}, which is a small step and no optimum: "
             f"{left} (optimality_gap_ bounds it)"
         )
-    elif reason is StopReason.LOSS:
+    elif found.reason is StopReason.LOSS:
         text = (
             f"{name} stopped as the loss fell by less than tol={tol:.3g} an iteration, before it "
             f"converged: {left} (optimality_gap_ bounds it)"
         )
-    elif reason is StopReason.MAX_ITER:
+    elif found.reason is StopReason.MAX_ITER:
         text = (
-            f"{name} stopped at max_iter={settings.max_iter} before it converged to tol={tol:.3g}: "
-            f"{left} (optimality_gap_ bounds it)"
+            f"{name} stopped at max_iter={plan.settings.max_iter} before it converged to "
+            f"tol={tol:.3g}: {left} (optimality_gap_ bounds it)"
         )
     else:
         return
-    remedies = _remedies(estimator, objective, plan)
+    remedies = _remedies(estimator, found.objective, plan)
     _warn(f"{text}. {remedies[0][0].upper()}{'; or '.join(remedies)[1:]}.", ConvergenceWarning)
 
 
-def _diverged(estimator, found, objective, plan, rule_state):
+def _advise_diverged(estimator, found, plan):
+    """Warn of a divergence, or raise."""
+    text = _diverged(estimator, found, plan)
+    if plan.settings.raises:
+        raise ValueError(text)
+    _warn(f"{text} The best iterate was kept.", ConvergenceWarning)
+
+
+def _diverged(estimator, found, plan):
     """The sentences about a divergence."""
-    settings, solver = plan.settings, found.solver
-    rate = "" if plan.automatic_rate else f" and learning_rate={settings.learning_rate:.6g}"
+    solver = found.solver
+    rate = "" if plan.automatic_rate else f" and learning_rate={found.rate:.6g}"
     text = f"{type(estimator).__name__} with solver={solver!r}{rate} diverged: its loss rose and "
     text += "would not come back. "
     if plan.automatic_rate:  # a part of a stream, whose rows are far larger than those before
         return f"{text}Give a learning_rate that suits the largest rows, or scale them."
-    limit = None
-    if settings.batch_size is None:
-        limit = plan.rule.stable_below(objective.hessian_bound_norm(), rule_state)
+    limit = found.stable_below
     text += "Lower learning_rate"
     if limit is not None and math.isfinite(limit):
-        kind = "is stable" if objective.is_quadratic else "is guaranteed stable"
+        kind = "is stable" if found.objective.is_quadratic else "is guaranteed stable"
         text += f": on this data {solver} {kind} below about {_one_digit(limit)}"
     return f"{text}; learning_rate='auto' finds one."
 
@@ -131,7 +142,7 @@ def _needs_standardising(objective):
     return bool(far or spread.max() > _FAR * spread.min())
 
 
-def advise_newton_unfinished(estimator, found, settings):
+def _advise_newton_unfinished(estimator, found, settings):
     """Warn where Newton's method reached ``max_iter``, or a point that no step improves."""
     if found.reason not in {StopReason.MAX_ITER, StopReason.LOSS}:
         return
@@ -146,7 +157,7 @@ def advise_newton_unfinished(estimator, found, settings):
     )
 
 
-def advise_separable(estimator):
+def _advise_separable(estimator):
     """Warn that the classes are separable."""
     _warn(
         f"{type(estimator).__name__}: the classes are linearly separable, all or in part (by the "
@@ -157,7 +168,7 @@ def advise_separable(estimator):
     )
 
 
-def advise_unsolved(estimator):
+def _advise_unsolved(estimator):
     """Warn that an exact fit ran out of iterations."""
     _warn(
         f"{type(estimator).__name__}: with more than 2,000 sparse columns the solution is iterated "
@@ -168,14 +179,12 @@ def advise_unsolved(estimator):
     )
 
 
-def advise_dependent_columns(estimator, found, which):
-    """Warn where X is rank-deficient; `which` says which of the optima was taken.
-
-    A penalty decides what the data leave open.
-    """
+def _advise_dependent_columns(estimator, found, is_exact):
+    """Warn where X is rank-deficient, unless a penalty decides what the data leave open."""
     dependent = found.dependent_columns
     if estimator.alpha > 0.0 or dependent is None or not len(dependent):
         return
+    which = "of minimum norm" if is_exact else "at which the descent arrived"
     _warn(
         f"{type(estimator).__name__}: columns of X are constant or combinations of others, so that "
         f"the coefficients are not unique: those {which} were taken. rank_ says how many are "
@@ -184,7 +193,7 @@ def advise_dependent_columns(estimator, found, which):
     )
 
 
-def advise_cut_rate(estimator):
+def _advise_cut_rate(estimator):
     """Warn that one part of a stream has rows that are far larger than those before."""
     _warn(
         f"{type(estimator).__name__}.partial_fit: the rows of this part are so large that they cut "

@@ -5,18 +5,30 @@ Every message names the estimator, the parameter, the value and the remedy.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
-import numpy as np
 from sklearn.utils import check_random_state
 
+from ._ranges import (
+    NON_NEGATIVE,
+    SHARE,
+    TRUTH,
+    WHOLE,
+    Range,
+    check_ranges,
+    listed,
+)
 from ._synonyms import hint_for_rate, hint_for_solver
-from .solvers.descent.loop import DescentSettings
+from .problem.penalty import ElasticNet
 from .solvers.descent.rules import RULES, UpdateRule
 from .solvers.descent.schedules import SCHEDULES, Schedule
+from .solvers.descent.settings import DescentSettings
+from .solvers.descent.stopping import CRITERIA
 
 __all__ = [
+    "RANGES",
     "Plan",
     "check_keeps_its_descent",
     "check_partial_fit",
@@ -24,225 +36,179 @@ __all__ = [
     "check_streams",
 ]
 
-_CRITERIA = ("gradient", "update", "loss")
-_ON_DIVERGENCE = ("warn", "raise")
+_CRITERIA = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
+
+
+def _is_random_state(value: object) -> bool:
+    try:
+        check_random_state(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_schedule(value: object) -> bool:
+    return isinstance(value, Callable) and not isinstance(value, type)  # type: ignore[arg-type]
+
+
+# Of the constructor of both estimators; what `solver` may be depends on which it is.
+RANGES = {
+    "alpha": NON_NEGATIVE,
+    "l1_ratio": Range("a number in [0, 1]", Real, low=0, high=1, closed="both"),
+    "fit_intercept": TRUTH,
+    "warm_start": TRUTH,
+    "validation_fraction": Range("a number in (0, 1)", Real, low=0, high=1),
+    "learning_rate": Range(
+        "a positive number, 'auto' or 'line_search'",
+        Real,
+        low=0,
+        words=("auto", "line_search"),
+        hint=hint_for_rate,
+    ),
+    "schedule": Range(
+        f"one of {listed(SCHEDULES)}, or a callable", words=tuple(SCHEDULES), others=_is_schedule
+    ),
+    "batch_size": Range("None or an integer >= 1", Integral, low=1, closed="left", optional=True),
+    "max_iter": WHOLE,
+    "tol": NON_NEGATIVE,
+    "criterion": Range(f"one of {listed(_CRITERIA)}", words=_CRITERIA),
+    "n_iter_no_change": WHOLE,
+    "early_stopping": TRUTH,
+    "min_delta": SHARE,
+    "on_divergence": Range("one of 'warn', 'raise'", words=("warn", "raise")),
+    "store_path": Range("True, False or 'step'", bool, words=("step",)),
+    "random_state": Range(
+        "None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState",
+        optional=True,
+        others=_is_random_state,
+    ),
+}
+_FORGET = Range("a number in (0, 1]", Real, low=0, high=1, closed="right")
+# What only a descent can use: where one differs from its default, "auto" descends.
+_OF_DESCENT = {
+    "learning_rate": "auto",
+    "batch_size": None,
+    "schedule": "constant",
+    "early_stopping": False,
+    "store_path": False,
+}
 
 
 @dataclass(frozen=True)
 class Plan:
     """The constructor parameters, checked and resolved.
 
-    ``exact`` is the name of an exact solver, or None; then ``rule`` is the rule of descent.
-    ``automatic`` tells that ``solver="auto"`` chose, and may choose again when it sees the data.
+    ``exact`` is the name of an exact solver, or None; then ``rule`` is the rule of descent. ``why``
+    says why it is this one, and ``automatic`` that ``solver="auto"`` chose it.
     """
 
     exact: str | None
     rule: UpdateRule | None
+    why: str
     automatic: bool
     settings: DescentSettings
     automatic_rate: bool
+    penalty: ElasticNet
+
+    def with_batches(self, batch_size: int | None) -> "Plan":
+        """The plan with mini-batches of so many rows, or full batches."""
+        return replace(self, settings=replace(self.settings, batch_size=batch_size))
 
 
-def _fail(kind, estimator, name, value, accepted, hint=""):
-    raise kind(f"{name!r} of {type(estimator).__name__} must be {accepted}; got {value!r}.{hint}")
-
-
-def _real(estimator, name, accepted, valid):
-    value = getattr(estimator, name)
-    if type(value) is not float and (
-        isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)
-    ):
-        _fail(TypeError, estimator, name, value, accepted)
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond float64
-        number = math.inf
-    if not (math.isfinite(number) and valid(number)):
-        _fail(ValueError, estimator, name, value, accepted)
-    return number
-
-
-def _whole(estimator, name, accepted, valid):
-    value = getattr(estimator, name)
-    if type(value) is not int and (
-        isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)
-    ):
-        kind = ValueError if isinstance(value, Real) else TypeError
-        _fail(kind, estimator, name, value, accepted)
-    if not valid(value):
-        _fail(ValueError, estimator, name, value, accepted)
-    return int(value)
-
-
-def _flag(estimator, name):
-    value = getattr(estimator, name)
-    if not isinstance(value, (bool, np.bool_)):
-        _fail(TypeError, estimator, name, value, "True or False")
-    return bool(value)
-
-
-def _store_path(estimator):
-    value = estimator.store_path
-    if isinstance(value, str) and value == "step":
-        return value
-    if not isinstance(value, (bool, np.bool_)):
-        kind = ValueError if isinstance(value, str) else TypeError
-        _fail(kind, estimator, "store_path", value, "True, False or 'step'")
-    return bool(value)
-
-
-def _word(estimator, name, words):
-    value = getattr(estimator, name)
-    if not (isinstance(value, str) and value in words):
-        _fail(ValueError, estimator, name, value, f"one of {_listed(words)}")
-    return value
-
-
-def _listed(words):
-    return ", ".join(repr(word) for word in words)
-
-
-def check_plan(estimator, exact_solvers, *, asks_for_descent=False):
+def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
     """Check the constructor parameters of `estimator` and resolve ``solver``.
 
-    Parameters
-    ----------
-    estimator : estimator
-    exact_solvers : tuple of str
-        Names of the exact solvers it has, the default of ``"auto"`` first.
-    asks_for_descent : bool
-        Whether ``fit`` was passed something that only descent can use.
+    `asked_by` names what else asks for descent, such as an argument of ``fit``.
     """
-    alpha = _real(estimator, "alpha", "a number >= 0", lambda v: v >= 0)
-    l1_ratio = _real(estimator, "l1_ratio", "a number in [0, 1]", lambda v: 0 <= v <= 1)
-    _flag(estimator, "fit_intercept")
-    _flag(estimator, "warm_start")
-    _real(estimator, "validation_fraction", "a number in (0, 1)", lambda v: 0 < v < 1)
-    learning_rate = _learning_rate(estimator)
-    settings = _settings(estimator, learning_rate)
-    _random_state(estimator)
-
-    changed = (
-        learning_rate != "auto"
-        or settings.batch_size is not None
-        or not _is_constant(estimator.schedule)
-        or settings.early_stopping
-        or settings.store_path
-        or asks_for_descent
-    )
-    has_l1 = alpha * l1_ratio > 0
-    exact, rule, automatic = _solver(estimator, exact_solvers, changed, has_l1)
-    if has_l1 and (exact is not None or not rule.has_proximal_step):
+    checked = check_ranges(estimator, RANGES)
+    name, penalty = type(estimator).__name__, ElasticNet(checked["alpha"], checked["l1_ratio"])
+    exact, rule, why, automatic = _choice(estimator, checked, penalty, asked_by)
+    if penalty.l1 > 0.0 and (rule is None or not rule.has_proximal_step):
         raise ValueError(
-            f"'solver'={estimator.solver!r} of {type(estimator).__name__} has no proximal step for "
-            f"the L1 part of the penalty (alpha={alpha!r}, l1_ratio={l1_ratio!r}); use "
+            f"'solver'={estimator.solver!r} of {name} has no proximal step for the L1 part of the "
+            f"penalty (alpha={checked['alpha']!r}, l1_ratio={checked['l1_ratio']!r}); use "
             f"solver='gd' or 'nesterov', or l1_ratio=0."
         )
-    if rule is not None and settings.line_search:
+    rate = checked["learning_rate"]
+    if rule is not None and rate == "line_search":
         _check_line_search(estimator, rule)
-    return Plan(exact, rule, automatic, settings, learning_rate == "auto")
-
-
-def _settings(estimator, learning_rate):
-    """How to descend, if it comes to that."""
-    batch_size = estimator.batch_size
-    if batch_size is not None:
-        batch_size = _whole(estimator, "batch_size", "None or an integer >= 1", lambda v: v >= 1)
-    criterion = _word(estimator, "criterion", _CRITERIA)
-    positive = "an integer >= 1", lambda v: v >= 1
-    return DescentSettings(
-        learning_rate=learning_rate if isinstance(learning_rate, float) else math.nan,
-        schedule=_schedule(estimator),
-        max_iter=_whole(estimator, "max_iter", *positive),
-        tol=_real(estimator, "tol", "a number >= 0", lambda v: v >= 0),
-        criterion=criterion,
-        n_iter_no_change=_whole(estimator, "n_iter_no_change", *positive),
-        early_stopping=_flag(estimator, "early_stopping"),
-        min_delta=_real(estimator, "min_delta", "a number in [0, 1)", lambda v: 0 <= v < 1),
-        raises=_word(estimator, "on_divergence", _ON_DIVERGENCE) == "raise",
-        batch_size=batch_size,
-        line_search=learning_rate == "line_search",
-        store_path=_store_path(estimator),
+    settings = DescentSettings(
+        learning_rate=rate if isinstance(rate, float) else math.nan,
+        schedule=_schedule(checked["schedule"]),
+        raises=checked["on_divergence"] == "raise",
+        line_search=rate == "line_search",
+        **{key: checked[key] for key in _SETTINGS},
     )
+    return Plan(exact, rule, why, automatic, settings, rate == "auto", penalty)
+
+
+_SETTINGS = (
+    "max_iter",
+    "tol",
+    "criterion",
+    "n_iter_no_change",
+    "early_stopping",
+    "min_delta",
+    "batch_size",
+    "store_path",
+)
+
+
+def _choice(estimator, checked, penalty, asked_by):
+    """The one place where a solver is chosen: an exact one or a rule, why, and whether by "auto".
+
+    ``"auto"`` descends where something asks for it, with Nesterov's rule where an L1 penalty does,
+    and is exact otherwise.
+    """
+    solver, exact_solvers = estimator.solver, estimator._exact_solvers
+    if isinstance(solver, UpdateRule):
+        solver.check()
+        return None, solver, "solver is this rule", False
+    names = ("auto", *exact_solvers, *RULES)
+    accepted = f"one of {listed(names)}, or an instance of an update rule"
+    allowed = Range(accepted, words=names, hint=lambda word: hint_for_solver(word, exact_solvers))
+    allowed.check(type(estimator).__name__, "solver", solver)
+    if solver in exact_solvers:
+        return solver, None, "solver names it", False
+    if solver in RULES:
+        return None, RULES[solver](), "solver names it", False
+    asking = [name for name, default in _OF_DESCENT.items() if _differs(checked[name], default)]
+    if asking or asked_by is not None:
+        why = f"{asking[0] if asking else asked_by} asks for descent"
+        return None, RULES["gd"](), why, True
+    if penalty.l1 > 0.0:
+        return None, RULES["nesterov"](), "an L1 penalty needs a proximal step", True
+    return exact_solvers[0], None, "nothing asks for descent", True
+
+
+def _differs(value, default):
+    return not (isinstance(value, type(default)) and value == default)
 
 
 def _check_line_search(estimator, rule):
+    name = f"'learning_rate'='line_search' of {type(estimator).__name__}"
     if not rule.has_proximal_step:
         raise ValueError(
-            f"'learning_rate'='line_search' of {type(estimator).__name__} needs solver='gd' or "
-            f"'nesterov'; got solver={estimator.solver!r}."
+            f"{name} needs solver='gd' or 'nesterov'; got solver={estimator.solver!r}."
         )
     if estimator.batch_size is not None:
         raise ValueError(
-            f"'learning_rate'='line_search' of {type(estimator).__name__} needs full batches; "
-            f"set batch_size=None instead of {estimator.batch_size!r}, or give a number."
+            f"{name} needs full batches; set batch_size=None instead of {estimator.batch_size!r}, "
+            f"or give a number."
         )
-    if not _is_constant(estimator.schedule):
+    if _differs(estimator.schedule, "constant"):
         raise ValueError(
-            f"'learning_rate'='line_search' of {type(estimator).__name__} chooses every step "
-            f"itself; set schedule='constant' instead of {estimator.schedule!r}."
+            f"{name} chooses every step itself; set schedule='constant' instead of "
+            f"{estimator.schedule!r}."
         )
 
 
-def _random_state(estimator):
-    value = estimator.random_state
-    accepted = "None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState"
-    try:
-        check_random_state(value)
-    except ValueError:
-        _fail(ValueError, estimator, "random_state", value, accepted)
-
-
-def _is_constant(schedule):
-    return isinstance(schedule, str) and schedule == "constant"
-
-
-def _learning_rate(estimator):
-    value = estimator.learning_rate
-    accepted = "a positive number, 'auto' or 'line_search'"
-    if isinstance(value, str):
-        if value not in {"auto", "line_search"}:
-            hint = hint_for_rate(value)
-            _fail(ValueError, estimator, "learning_rate", value, accepted, hint)
-        return value
-    return _real(estimator, "learning_rate", accepted, lambda v: v > 0)
-
-
-def _schedule(estimator):
-    schedule = estimator.schedule
-    accepted = f"one of {_listed(SCHEDULES)}, or a callable"
-    if isinstance(schedule, str):
-        if schedule not in SCHEDULES:
-            _fail(ValueError, estimator, "schedule", schedule, accepted)
-        return SCHEDULES[schedule]()
-    if not isinstance(schedule, Callable) or isinstance(schedule, type):
-        _fail(TypeError, estimator, "schedule", schedule, accepted)
+def _schedule(schedule):
+    """The schedule itself; one of this package has its own parameters checked."""
+    schedule = SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
     if isinstance(schedule, Schedule):
         schedule.check()
     return schedule
-
-
-def _solver(estimator, exact_solvers, changed, has_l1):
-    solver = estimator.solver
-    if isinstance(solver, UpdateRule):
-        solver.check()
-        return None, solver, False
-    names = ("auto", *exact_solvers, *RULES)
-    accepted = f"one of {_listed(names)}, or an instance of an update rule"
-    if not isinstance(solver, str):
-        _fail(TypeError, estimator, "solver", solver, accepted)
-    if solver not in names:
-        hint = hint_for_solver(solver, exact_solvers)
-        _fail(ValueError, estimator, "solver", solver, accepted, hint)
-    if solver in exact_solvers:
-        return solver, None, False
-    if solver in RULES:
-        return None, RULES[solver](), False
-    if changed:
-        return None, RULES["gd"](), True
-    if has_l1:
-        return None, RULES["nesterov"](), True
-    return exact_solvers[0], None, True
 
 
 def check_streams(estimator, *, can_continue):
@@ -318,11 +284,7 @@ def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, begin
 
 def _check_forget(name, plan, forget):
     """A weight in (0, 1] on what an exact stream has seen."""
-    accepted = f"'forget' of {name}.partial_fit must be a number in (0, 1]; got {forget!r}."
-    if isinstance(forget, (bool, np.bool_)) or not isinstance(forget, Real):
-        raise TypeError(accepted)
-    if not 0.0 < forget <= 1.0:
-        raise ValueError(accepted)
+    _FORGET.check(f"{name}.partial_fit", "forget", forget)
     if forget != 1.0 and plan.exact is None:
         raise ValueError(
             f"'forget'={forget!r} of {name}.partial_fit weighs the rows that an exact stream has "

@@ -60,6 +60,15 @@ class Reason(str):
     def __getnewargs__(self) -> tuple[str, str]:
         return str(self), self.short
 
+    def packed(self) -> str | list[str]:
+        """As text, for :meth:`unpacked`: the name of a member, or both sentences."""
+        return self.name if isinstance(self, StopReason) else [str(self), self.short]
+
+    @staticmethod
+    def unpacked(packed: str | list[str]) -> "Reason":
+        """The reason that was packed."""
+        return StopReason[packed] if isinstance(packed, str) else Reason(*packed)
+
 
 class StopReason(Reason, ReprEnum):
     """Why a fit of this package stopped; each member is a sentence, ``short`` the same in short."""

@@ -9,15 +9,14 @@ from sklearn.linear_model import LinearRegression as ScikitLinearRegression
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from ._advice import advise_dependent_columns, advise_unsolved
 from ._base import BaseRegression
-from ._checks import check_room_for_triangle, check_targets, normalised_weights
+from ._checks import check_targets, normalised_weights
 from ._precision import is_held_in
+from ._predicting import linear_predictor
+from ._streaming import streams
 from ._typing import FloatArray, MatrixLike, keeps_signature
 from .history import History, StopReason
 from .problem.losses import SquaredLoss
-from .solvers.least_squares.exact import solve_least_squares
-from .solvers.least_squares.stream import LeastSquaresStream
 
 __all__ = ["LinearRegression"]
 
@@ -120,6 +119,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         sparse columns that the solution is iterated (LSMR), and the iterations reached their limit.
     solver_ : str
         The solver that was used.
+    solver_reason_ : str
+        Why it was this one, such as ``"batch_size asks for descent"``.
     learning_rate_ : float
         The rate that was used; NaN for exact fits.
     rank_ : int
@@ -189,6 +190,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     stop_reason_: StopReason
     converged_: bool
     solver_: str
+    solver_reason_: str
     learning_rate_: float
     optimality_gap_: float
     intercept_: float | FloatArray
@@ -198,9 +200,6 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
 
     def _loss(self):
         return SquaredLoss()
-
-    def _n_outputs(self, target):
-        return target.shape[1]
 
     def _check_y(self, y):
         return check_targets(self, y)
@@ -212,24 +211,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
             self._dtype = "float64"  # float32 would not hold the predictions
         return target, sample_weight
 
-    def _encode_validation(self, y_val, sample_weight_val):
+    def _encode_validation(self, y_val):
         y_val = check_targets(self, y_val, "y_val")
-        return y_val.reshape(len(y_val), -1), sample_weight_val
+        return y_val.reshape(len(y_val), -1)
 
-    def _strata(self, target):
-        return None
-
-    def _fit_exact(self, objective, plan, start, history, validation, watch):
-        if watch is not None:
-            watch.begin(start)
-        found = solve_least_squares(objective, plan.exact)
-        found.record(history, validation)
-        self._set_solution(found)
-        if watch is not None:
-            watch.end(found.theta)
-        self._advise(found)
-
-    @keeps_signature(available_if(BaseRegression._streams))
+    @keeps_signature(available_if(streams))
     def partial_fit(
         self,
         X: MatrixLike,
@@ -293,7 +279,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         array([2.])
         """
         start = {"coef_init": coef_init, "intercept_init": intercept_init}
-        return self._take_part(X, y, sample_weight, **start, forget=forget)
+        return self._take_part(X, y, sample_weight, start, forget=forget)
 
     def _encode_part(self, y, sample_weight, classes, first):
         before = None if first else (self._y_ndim, self.intercept_)
@@ -304,29 +290,6 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
                 f"{before[0]} dimension(s); got y of shape {y.shape}."
             )
         return target, weight
-
-    def _stream_exact(self, objective, plan, forget):
-        stream = self.__dict__.get("_stream")
-        if stream is None:
-            check_room_for_triangle(self, sum(objective.shape))
-            stream = LeastSquaresStream(self.fit_intercept)
-        if stream.fit_intercept != self.fit_intercept:
-            raise ValueError(
-                f"{type(self).__name__} continues a stream with fit_intercept="
-                f"{stream.fit_intercept}; got fit_intercept={self.fit_intercept}. Start anew with "
-                f"sklearn.base.clone(...)."
-            )
-        self._stream = stream.update(objective, forget)
-        found = self._stream.solve(objective, plan.exact)
-        found.record(History())
-        self._set_solution(found)
-        self._advise(found)
-
-    def _advise(self, found):
-        """What is to be said of an exact solution."""
-        if not found.converged:
-            advise_unsolved(self)
-        advise_dependent_columns(self, found, "of minimum norm")
 
     def predict(self, X: MatrixLike) -> FloatArray:
         """Predict ``yhat = X W + b``.
@@ -339,7 +302,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
-        z = self._linear_predictor(X)
+        z = linear_predictor(self, X)
         return z[:, 0] if self.coef_.ndim == 1 else z
 
     def score(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:

@@ -11,9 +11,10 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._advice import advise_newton_unfinished, advise_separable
 from ._base import BaseRegression
 from ._checks import check_labels, encode_labels
+from ._predicting import linear_predictor
+from ._streaming import streams
 from ._synonyms import explaining_names
 from ._typing import (
     ClassWeight,
@@ -29,8 +30,6 @@ from ._typing import (
 from .history import History, StopReason
 from .problem.losses import LogLoss, SoftmaxLoss
 from .solvers.descent.rules import UpdateRule
-from .solvers.newton.newton import newton
-from .solvers.newton.separation import separation_near
 
 __all__ = ["LogisticRegression"]
 
@@ -130,6 +129,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         a stream.
     solver_ : str
         The solver that was used.
+    solver_reason_ : str
+        Why it was this one, such as ``"batch_size asks for descent"``.
     learning_rate_ : float
         The rate that was used; NaN for ``"newton"``.
     separating_columns_ : ndarray of int
@@ -219,6 +220,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     stop_reason_: StopReason
     converged_: bool
     solver_: str
+    solver_reason_: str
     learning_rate_: float
     optimality_gap_: float
     classes_: NDArray[Any]
@@ -227,9 +229,6 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
 
     def _loss(self):
         return LogLoss() if len(self.classes_) == 2 else SoftmaxLoss()
-
-    def _n_outputs(self, target):
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
 
     def _check_y(self, y):
         return check_labels(self, y)
@@ -257,7 +256,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         self.classes_ = classes
         return self._codes_as_target(codes), weight
 
-    @keeps_signature(available_if(BaseRegression._streams))
+    @keeps_signature(available_if(streams))
     def partial_fit(
         self,
         X: MatrixLike,
@@ -313,7 +312,8 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         >>> model.predict([[-2.0], [2.0]]).tolist()
         ['no', 'yes']
         """
-        return self._take_part(X, y, sample_weight, coef_init, intercept_init, classes)
+        start = {"coef_init": coef_init, "intercept_init": intercept_init}
+        return self._take_part(X, y, sample_weight, start, classes)
 
     def _encode_part(self, y, sample_weight, classes, first):
         name = type(self).__name__
@@ -389,37 +389,9 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         dtype = np.float64 if len(self.classes_) == 2 else np.intp
         return codes.astype(dtype, copy=False)[:, None]
 
-    def _encode_validation(self, y_val, sample_weight_val):
+    def _encode_validation(self, y_val):
         codes = self._codes_of(check_labels(self, y_val, "y_val"), "y_val", "y")
-        return self._codes_as_target(codes), sample_weight_val
-
-    def _strata(self, target):
-        return target[:, 0]
-
-    def _fit_exact(self, objective, plan, start, history, validation, watch):
-        settings = plan.settings
-        found = newton(
-            objective,
-            start,
-            history,
-            max_iter=settings.max_iter,
-            tol=settings.tol,
-            validation=validation,
-            watch=watch,
-        )
-        self._set_solution(found)
-        if found.reason is StopReason.SEPARABLE:
-            advise_separable(self)
-        elif settings.tol > 0:
-            advise_newton_unfinished(self, found, settings)
-
-    def _separation(self, rows, theta, reason):
-        """How the classes are separated at theta where it is the end of a descent, or None."""
-        stopped = reason in {StopReason.EARLY, StopReason.CALLBACK}
-        if rows.penalty.l2 > 0.0 or rows.has_l1 or stopped:
-            return None  # there is an optimum, or it was not asked for
-        found = separation_near(rows, theta)
-        return None if found.kind in {"none", "undecided"} else found
+        return self._codes_as_target(codes)
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
         """The linear predictor ``z = X W + b``.
@@ -433,7 +405,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         ndarray of shape (n_samples,) for two classes, (n_samples, n_classes) for more
             For two classes, the log-odds of ``classes_[1]``.
         """
-        z = self._linear_predictor(X)
+        z = linear_predictor(self, X)
         return z[:, 0] if z.shape[1] == 1 else z
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
@@ -447,7 +419,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         -------
         ndarray of shape (n_samples,)
         """
-        z = self._linear_predictor(X)
+        z = linear_predictor(self, X)
         codes = (z[:, 0] > 0).astype(np.intp) if z.shape[1] == 1 else z.argmax(axis=1)
         return self.classes_[codes]
 
@@ -462,7 +434,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        z = self._linear_predictor(X)
+        z = linear_predictor(self, X)
         return self._loss().probabilities(z)
 
     def predict_log_proba(self, X: MatrixLike) -> FloatArray:
@@ -476,7 +448,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        z = self._linear_predictor(X)
+        z = linear_predictor(self, X)
         return self._loss().log_probabilities(z)
 
     def to_sklearn(self) -> Any:

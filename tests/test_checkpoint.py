@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression, __version__
+from gdregress._saving import n_iter_of
 from gdregress.callback import Checkpoint, load_checkpoint
 from gdregress.solvers import Adam, Cosine, Momentum
 
@@ -43,7 +44,7 @@ class Stop:
         pass
 
     def on_fit_task_end(self, estimator, context):
-        if context.task_name == "iteration" and estimator._descent.state.iteration == self.after:
+        if context.task_name == "iteration" and n_iter_of(estimator) == self.after:
             raise MemoryError("as good as killed")
 
 
@@ -121,7 +122,7 @@ def test_a_drawn_seed_continues_too(tmp_path):
 
     class Keep(Stop):
         def on_fit_task_end(self, estimator, context):
-            if context.task_name == "iteration" and estimator._descent.state.iteration == 5:
+            if context.task_name == "iteration" and n_iter_of(estimator) == 5:
                 snapshots.append(path.read_bytes())
 
     model = case.estimator(batch_size=32, max_iter=10, tol=0, alpha=0.1, early_stopping=True)
@@ -351,6 +352,13 @@ def test_another_version(stored):
     assert __version__ in str(caught.value)
 
 
+def test_the_layout_of_an_earlier_build(stored):
+    path, *_ = stored
+    rewrite(path, lambda text, _: text.pop("layout"))
+    with pytest.raises(ValueError, match=r"layout 1, .* reads 2: fit anew"):
+        load_checkpoint(path)
+
+
 def test_another_class(stored):
     path, *_ = stored
     rewrite(path, lambda text, _: text.update(estimator="SGDClassifier"))
@@ -362,7 +370,10 @@ def test_a_checkpoint_that_contradicts_itself(stored):
     path, *_ = stored
 
     def other_shape(text, arrays):
-        text["descent"]["shape"] = [7, 3]
+        attributes = dict(text["state"]["pairs"])["attributes"]["pairs"]
+        attributes[:] = [
+            [name, 7 if name == "n_features_in_" else value] for name, value in attributes
+        ]
 
     rewrite(path, other_shape)
     with pytest.raises(ValueError, match="contradicts itself"):
@@ -429,8 +440,8 @@ def test_a_search_would_overwrite_its_own_file(tmp_path):
     [
         ({"path": 3}, TypeError),
         ({"path": "a.npz", "every": 0}, ValueError),
-        ({"path": "a.npz", "every": 1.5}, TypeError),
-        ({"path": "a.npz", "every": True}, TypeError),
+        ({"path": "a.npz", "every": 1.5}, ValueError),
+        ({"path": "a.npz", "every": True}, ValueError),
     ],
     ids=str,
 )

@@ -38,8 +38,6 @@ def through_skops(model):
 
 # What skops has to be told to trust beside the estimator, where a descent may go on.
 TRUSTED_TO_GO_ON = {
-    "gdregress._resume.Descent",
-    "gdregress.solvers.descent.loop.DescentState",
     "gdregress.solvers.descent.rules.GradientDescent",
     "gdregress.solvers.descent.rules.Momentum",
 }

@@ -20,7 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import BaseRegression
 from .._checks import check_sample_weight
 from .._parameters import check_plan
+from .._reading import Data, explaining_overflow, objective_over
 from ..problem.objective import BlockObjective
+from ..problem.penalty import ElasticNet
 from ..rows.threads import single_threaded_blas
 
 __all__ = ["Problem", "Refusal", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
@@ -92,7 +94,7 @@ def unfitted_problem_of(
 ) -> Iterator[Problem]:
     """The :class:`Problem` that ``fit`` would solve; its theta is zero."""
     model = clone(estimator)
-    check_plan(model, model._exact_solvers)
+    check_plan(model)
     with _objective_on(model, X, y, sample_weight, is_fitted=False) as objective:
         names = getattr(model, "feature_names_in_", None)
         if names is None:
@@ -106,13 +108,14 @@ def _objective_on(
     model: Any, X: Any, y: Any, sample_weight: Any, *, is_fitted: bool
 ) -> Iterator[BlockObjective]:
     with single_threaded_blas() as workers:
-        X, y = model._validate_rows(X, y, reset=not is_fitted)
+        X, y = model._read_rows(X, y, reset=not is_fitted)
         assert_all_finite(X, estimator_name=type(model).__name__, input_name="X")
         weight = check_sample_weight(model, sample_weight, X)
-        with model._explaining_overflow(X):
+        with explaining_overflow(model, X):
             encode = _encoded_as_fitted if is_fitted else type(model)._encode
             target, weight = encode(model, y, weight)
-            yield model._objective(X, target, weight, workers)
+            penalty = ElasticNet(model.alpha, model.l1_ratio)
+            yield objective_over(model, Data(X, target, weight), workers, penalty)
 
 
 def unwrapped(estimator: Any, caller: str) -> tuple[list[Any], Any]:

@@ -56,6 +56,14 @@ class Solution:
         A bound of ``L(theta) - min L``; NaN where none was asked for.
     proven : bool or None
         Whether the gap is proven to be within the tolerance; None where nobody asked.
+    objective : object
+        What was minimised; for advice, like the next two.
+    stable_below : float or None
+        The limit of the rate of a descent that diverged, where its rule has one.
+    is_cut : bool
+        Whether the rows given cut the automatic rate of a stream severely.
+    interruption : KeyboardInterrupt or None
+        What interrupted the solver, to be raised again.
     """
 
     theta: np.ndarray
@@ -71,6 +79,10 @@ class Solution:
     separation: Any = None
     gap: float = np.nan
     proven: bool | None = None
+    objective: Any = None
+    stable_below: float | None = None
+    is_cut: bool = False
+    interruption: KeyboardInterrupt | None = None
 
     @property
     def converged(self):

@@ -10,8 +10,6 @@ that of the original coefficients, whose proximal step has a threshold for each 
 is the same where it is unique, and no row is touched: the maps act on theta and its gradient.
 """
 
-import math
-
 import numpy as np
 
 from ...problem.moments import centred_gram
@@ -82,18 +80,18 @@ class Coordinates:
             return None
         return found
 
-    def step(self, rule, state, gradient, rate):
+    def step(self, rule, run, gradient, rate):
         """One step of the rule: theta, the point ahead, and the rule's memory."""
         enter, leave = self.frame.enter, self.frame.leave
         pull = self.frame.gradient_inside(gradient)
         if len(self._still):
             pull = pull.copy()
             pull[self._still] = 0.0
-        direction, memory = rule.update(pull, state.rule_state)
-        point = enter(state.point)
+        direction, memory = rule.update(pull, run.rule_state)
+        point = enter(run.point)
         inside = self.penalty.proximal(point - rate * direction, rate)
         theta = leave(inside)
-        ahead, memory = rule.extrapolate(inside, enter(state.theta), point, memory)
+        ahead, memory = rule.extrapolate(inside, enter(run.theta), point, memory)
         return theta, theta if ahead is inside else leave(ahead), memory
 
 
@@ -103,21 +101,3 @@ def _smallest_eigenvalue(gram):
     if not (unit > 0.0).all():
         return 0.0
     return float(np.linalg.eigvalsh(gram / unit / unit[:, None])[0])
-
-
-def natural_rate(objective, coordinates, share, *, together):
-    """A share of how far coordinates can go at all, or all of them together.
-
-    With h the diagonal of the Hessian bound and K outputs, ``sqrt(2 L(0) / (K h_jj))`` is the move
-    of one coordinate that bends the loss by L(0); of all, ``sqrt(2 L(0) / K) / sum_j sqrt(h_jj)``.
-    """
-    n_outputs = objective.shape[1]
-    at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
-    if coordinates is None:
-        roots = np.sqrt(objective.hessian_bound_diagonal())
-        size = float(roots.sum() if together else roots.max())
-    else:
-        size = coordinates.total if together else coordinates.largest
-    if not min(at_zero, size) > 0.0:
-        return math.inf
-    return share * math.sqrt(2.0 * at_zero / n_outputs) / size

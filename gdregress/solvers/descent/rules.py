@@ -18,11 +18,15 @@ Rules hold only constructor parameters and never change: one instance may serve 
 """
 
 import math
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from ..._ranges import POSITIVE, SHARE, TRUTH, Range, check_ranges
 from ..._typing import State, Theta
+from .models import along_models, inner_products, numbers
 
 __all__ = [
     "RULES",
@@ -39,6 +43,7 @@ __all__ = [
 class UpdateRule(BaseEstimator):
     """Base of the rules; see the module for the contract."""
 
+    _ranges: ClassVar[dict[str, Range]] = {}
     # The proximal step is derived for steps along the (extrapolated) gradient itself.
     has_proximal_step: bool = False
     looks_ahead: bool = False
@@ -71,25 +76,7 @@ class UpdateRule(BaseEstimator):
 
     def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
-        for name, value in self.get_params(deep=False).items():
-            if name in {"average", "restart"}:
-                if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(self._message(name, value, "True or False"))
-                continue
-            if value is None and name == "beta" and isinstance(self, Nesterov):
-                continue
-            if isinstance(value, (bool, np.bool_)) or not isinstance(
-                value, (int, float, np.integer, np.floating)
-            ):
-                raise TypeError(self._message(name, value, "a number"))
-            if name == "epsilon":
-                if not 0.0 < value < math.inf:
-                    raise ValueError(self._message(name, value, "a positive number"))
-            elif not 0.0 <= value < 1.0:
-                raise ValueError(self._message(name, value, "a number in [0, 1)"))
-
-    def _message(self, name: str, value: object, accepted: str) -> str:
-        return f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
+        check_ranges(self, self._ranges)
 
 
 def _below(factor: float, curvature: float) -> float:
@@ -117,6 +104,8 @@ class GradientDescent(UpdateRule):
     """
 
     has_proximal_step: bool = True
+
+    _ranges: ClassVar[dict[str, Range]] = {"average": TRUTH}
 
     def __init__(self, *, average: bool = False) -> None:
         self.average: bool = average
@@ -148,6 +137,8 @@ class Momentum(UpdateRule):
     >>> model.fit([[0.0], [2.0], [4.0]], [1.0, 3.0, 5.0]).coef_.round(4)
     array([1.])
     """
+
+    _ranges: ClassVar[dict[str, Range]] = {"beta": SHARE, "average": TRUTH}
 
     def __init__(self, beta: float = 0.9, *, average: bool = False) -> None:
         self.beta: float = beta
@@ -202,6 +193,12 @@ class Nesterov(UpdateRule):
     looks_ahead: bool = True
     _STOCHASTIC_BETA = 0.9
 
+    _ranges: ClassVar[dict[str, Range]] = {
+        "beta": replace(SHARE, accepted="None or a number in [0, 1)", optional=True),
+        "restart": TRUTH,
+        "average": TRUTH,
+    }
+
     def __init__(
         self, beta: float | None = None, restart: bool = True, *, average: bool = False
     ) -> None:
@@ -227,15 +224,22 @@ class Nesterov(UpdateRule):
         ahead = theta - previous
         if "beta" in state:
             return theta + state["beta"] * ahead, state
-        t = state["t"]
-        if self.restart and np.vdot(point - theta, ahead) > 0.0:
-            return theta, {"t": 1.0}
-        t_next = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
-        if t == 1.0:  # beta_1 = 0
-            return theta, {"t": t_next}
-        ahead *= (t - 1.0) / t_next
+        sequence = numbers(state["t"], theta.shape[1])
+        overshoots = inner_products(point - theta, ahead)
+        pairs = list(map(self._grown, sequence, overshoots))
+        grown = {"t": along_models([t for _, t in pairs])}
+        if not any(beta for beta, _ in pairs):
+            return theta, grown
+        ahead *= along_models([beta for beta, _ in pairs])
         ahead += theta
-        return ahead, {"t": t_next}
+        return ahead, grown
+
+    def _grown(self, t: float, overshoot: float) -> tuple[float, float]:
+        """The extrapolation after t, and the next t."""
+        if self.restart and overshoot > 0.0:
+            return 0.0, 1.0
+        t_next = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * t * t))
+        return (t - 1.0) / t_next, t_next
 
     def stable_below(self, curvature: float, state: State) -> float:
         if "beta" not in state:
@@ -269,6 +273,8 @@ class Adagrad(UpdateRule):
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
     natural_share: float = 0.5
+
+    _ranges: ClassVar[dict[str, Range]] = {"epsilon": POSITIVE, "average": TRUTH}
 
     def __init__(self, epsilon: float = 1e-10, *, average: bool = False) -> None:
         self.epsilon: float = epsilon
@@ -309,6 +315,8 @@ class RMSProp(UpdateRule):
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
     natural_share: float = 0.05
+
+    _ranges: ClassVar[dict[str, Range]] = {"rho": SHARE, "epsilon": POSITIVE, "average": TRUTH}
 
     def __init__(self, rho: float = 0.9, epsilon: float = 1e-8, *, average: bool = False) -> None:
         self.rho: float = rho
@@ -354,6 +362,13 @@ class Adam(UpdateRule):
     is_adaptive: bool = True
     default_learning_rate: float | None = 0.01
     natural_share: float = 0.05
+
+    _ranges: ClassVar[dict[str, Range]] = {
+        "beta1": SHARE,
+        "beta2": SHARE,
+        "epsilon": POSITIVE,
+        "average": TRUTH,
+    }
 
     def __init__(
         self,

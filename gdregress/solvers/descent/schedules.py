@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
+from ..._ranges import NON_NEGATIVE, POSITIVE, Range, check_ranges
+
 __all__ = [
     "SCHEDULES",
     "Constant",
@@ -27,23 +29,17 @@ __all__ = [
 
 # A factor never quite vanishes: a positive rate is part of the contract.
 _SMALLEST = sys.float_info.min
+_FACTOR = Range("a number in (0, 1]", Real, low=0.0, high=1.0, closed="right")
 
 
 class Schedule(BaseEstimator):
     """Base of the schedules of this module: parameters checked by :meth:`check`."""
 
-    # name -> (what is accepted, the test of a number)
-    _ranges: ClassVar[dict[str, tuple[str, Callable[[float], bool]]]] = {}
+    _ranges: ClassVar[dict[str, Range]] = {}
 
     def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
-        for name, (accepted, valid) in self._ranges.items():
-            value = getattr(self, name)
-            message = f"{name!r} of {type(self).__name__} must be {accepted}; got {value!r}."
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(message)
-            if not (math.isfinite(value) and valid(value)):
-                raise ValueError(message)
+        check_ranges(self, self._ranges)
 
 
 class Constant(Schedule):
@@ -74,10 +70,7 @@ class InverseScaling(Schedule):
     0.25
     """
 
-    _ranges: ClassVar[dict] = {
-        "power": ("a number >= 0", lambda v: v >= 0),
-        "time": ("a positive number", lambda v: v > 0),
-    }
+    _ranges: ClassVar[dict[str, Range]] = {"power": NON_NEGATIVE, "time": POSITIVE}
 
     def __init__(self, power: float = 0.5, time: float = 1.0) -> None:
         self.power: float = power
@@ -101,7 +94,7 @@ class Exponential(Schedule):
     0.25
     """
 
-    _ranges: ClassVar[dict] = {"decay": ("a number in (0, 1]", lambda v: 0 < v <= 1)}
+    _ranges: ClassVar[dict[str, Range]] = {"decay": _FACTOR}
 
     def __init__(self, decay: float = 0.99) -> None:
         self.decay: float = decay
@@ -125,10 +118,7 @@ class Step(Schedule):
     0.1
     """
 
-    _ranges: ClassVar[dict] = {
-        "factor": ("a number in (0, 1]", lambda v: 0 < v <= 1),
-        "every": ("a positive number", lambda v: v > 0),
-    }
+    _ranges: ClassVar[dict[str, Range]] = {"factor": _FACTOR, "every": POSITIVE}
 
     def __init__(self, factor: float = 0.5, every: float = 100) -> None:
         self.factor: float = factor
@@ -159,10 +149,10 @@ class Cosine(Schedule):
     [1.0, 0.505, 0.01]
     """
 
-    _ranges: ClassVar[dict] = {
-        "total_epochs": ("a positive number", lambda v: v > 0),
-        "warmup": ("a number >= 0", lambda v: v >= 0),
-        "final": ("a number in (0, 1]", lambda v: 0 < v <= 1),
+    _ranges: ClassVar[dict[str, Range]] = {
+        "total_epochs": POSITIVE,
+        "warmup": NON_NEGATIVE,
+        "final": _FACTOR,
     }
 
     def __init__(self, total_epochs: float = 1000, warmup: float = 0, final: float = 0.01) -> None:

@@ -3,12 +3,19 @@
 The contract of a criterion:
 
 ``name`` : str
-    Under which the state of the descent keeps its memory.
+    Under which the state of the descent keeps its memory, and the word for ``criterion`` where it
+    ``is_chosen`` by that.
+``of(objective, rule, settings, gap)`` -> criterion or None
+    The criterion of a descent, where it applies.
+``init(validation_loss)`` -> memory
+    Its memory where the descent begins, of numbers and arrays; None where it needs none.
 ``check(memory, seen)`` -> (reason, memory)
-    After an iteration. `memory` is what it returned last, None at first; it is replaced, never
-    written into. `seen` is what the iteration has shown.
+    After an iteration. `memory` is what it returned last, replaced and never written into; `seen`
+    is what the iteration has shown.
 
-What every tolerance is a share of, and what "converged" means, is in ``gap``.
+A new one is a class with these and a line in ``CRITERIA``; its reason is one of
+:class:`~gdregress.history.StopReason`, or a :class:`~gdregress.history.Reason` of its own. What
+every tolerance is a share of, and what "converged" means, is in ``gap``.
 """
 
 import math
@@ -19,8 +26,9 @@ import numpy as np
 
 from ...history import StopReason
 from .schedules import Constant
+from .state import DescentState, Iterates
 
-__all__ = ["Divergence", "EarlyStopping", "Seen", "criteria"]
+__all__ = ["CRITERIA", "Criterion", "Seen", "criteria", "reason_to_stop"]
 
 # From so many times the loss at the start nothing comes back; see Divergence.
 _HOPELESS, _HOPELESS_STOCHASTIC, _HOPELESS_IN_A_PART = 1e3, 1e6, 1e2
@@ -36,30 +44,68 @@ _UNKNOWN_FALL = 4.0
 
 @dataclass(slots=True)
 class Seen:
-    """What an iteration has shown."""
+    """What an iteration has shown of one model.
+
+    Its `state` is that before the iteration: the best iterate so far, the loss at the start.
+    """
 
     theta: np.ndarray
     loss: float
     gradient: np.ndarray
     update_norm: float
     rate: float
-    previous_best: float
-    start_loss: float
     validation_loss: float
-    rule_state: dict
+    state: DescentState
+    run: Iterates
+    place: int  # of the model in the run
+
+    @property
+    def rule_state(self):
+        """The rule's memory."""
+        return self.run.only([self.place]).rule_state
 
 
 def criteria(objective, rule, settings, gap):
     """The criteria of a descent, in the order in which they are asked."""
-    found: list[Any] = [Divergence(objective, rule, settings)]
-    if settings.tol > 0.0:
-        found.append(_BY_NAME[settings.criterion](settings, gap))
-    if settings.early_stopping:
-        found.append(EarlyStopping(settings))
-    return found
+    asked = (kind.of(objective, rule, settings, gap) for kind in CRITERIA.values())
+    return [criterion for criterion in asked if criterion is not None]
 
 
-class GradientCriterion:
+def reason_to_stop(tests, memory, seen):
+    """Why to stop here, or None; and the memories of the criteria, by their names."""
+    for test in tests:
+        before = memory.get(test.name)
+        reason, after = test.check(before, seen)
+        if after is not before:
+            memory = {**memory, test.name: after}
+        if reason is not None:
+            return reason, memory
+    return None, memory
+
+
+class Criterion:
+    """One that is chosen by its name, with a tolerance; see the module for the contract."""
+
+    name = ""
+    is_chosen = True
+
+    def __init__(self, settings, gap):
+        self.settings, self.gap = settings, gap
+
+    @classmethod
+    def of(cls, objective, rule, settings, gap):
+        """The criterion where it was chosen; none where the tolerance is 0."""
+        return cls(settings, gap) if settings.tol > 0.0 and settings.criterion == cls.name else None
+
+    def init(self, validation_loss):
+        """The memory at the start: none."""
+
+    def check(self, memory, seen):
+        """The reason to stop, and the memory."""
+        raise NotImplementedError
+
+
+class GradientCriterion(Criterion):
     """The whole decrease that is still possible is at most ``tol`` of what a fit can gain.
 
     The measure, in every iteration, is exact for squares and too low for the logistic losses. Once
@@ -69,70 +115,65 @@ class GradientCriterion:
 
     name = "gradient"
 
-    def __init__(self, settings, gap):
-        self.tol, self.gap = settings.tol, gap
-
     def check(self, memory, seen):
-        measured = self.gap.share(seen.theta, seen.loss, seen.gradient, self.tol)
-        if not measured * (1.0 if memory is None else memory) <= self.tol:
+        tol = self.settings.tol
+        measured = self.gap.share(seen.theta, seen.loss, seen.gradient, tol)
+        if not measured * (1.0 if memory is None else memory) <= tol:
             return None, memory
         proven = self.gap.proven(seen.theta, seen.loss, seen.gradient, measured)
-        if proven <= self.tol:
+        if proven <= tol:
             return StopReason.GRADIENT, memory
         if not math.isfinite(proven):
-            proven = _UNKNOWN_FALL * self.tol
-        return None, max(proven, _LEAST_FALL * self.tol) / measured
+            proven = _UNKNOWN_FALL * tol
+        return None, max(proven, _LEAST_FALL * tol) / measured
 
 
-class UpdateCriterion:
+class UpdateCriterion(Criterion):
     """``|theta_k - theta_(k-1)|_2 < tol``."""
 
     name = "update"
 
-    def __init__(self, settings, gap):
-        self.tol = settings.tol
-
     def check(self, memory, seen):
-        return StopReason.UPDATE if seen.update_norm < self.tol else None, memory
+        return StopReason.UPDATE if seen.update_norm < self.settings.tol else None, memory
 
 
-class LossCriterion:
+class LossCriterion(Criterion):
     """For `n_iter_no_change` iterations on end the loss fell by less than ``tol`` of the gain."""
 
     name = "loss"
 
-    def __init__(self, settings, gap):
-        self.least = settings.tol * gap.gain
-        self.patience = settings.n_iter_no_change
-
     def check(self, memory, seen):
-        if not seen.previous_best - seen.loss < self.least:
+        if not seen.state.best.loss - seen.loss < self.settings.tol * self.gap.gain:
             return None, 0
         idle = (memory or 0) + 1
-        return StopReason.LOSS if idle >= self.patience else None, idle
+        return StopReason.LOSS if idle >= self.settings.n_iter_no_change else None, idle
 
 
-class EarlyStopping:
+class EarlyStopping(Criterion):
     """The validation loss has not improved by a share ``min_delta`` for `n_iter_no_change`."""
 
     name = "early stopping"
+    is_chosen = False
 
-    def __init__(self, settings):
-        self.patience, self.min_delta = settings.n_iter_no_change, settings.min_delta
+    @classmethod
+    def of(cls, objective, rule, settings, gap):
+        return cls(settings, gap) if settings.early_stopping else None
 
-    def begin(self, validation_loss):
-        """The memory at the start."""
+    def init(self, validation_loss):
         return {"idle": 0, "best": validation_loss}
 
     def check(self, memory, seen):
         best = memory["best"]
-        if seen.validation_loss < best - self.min_delta * abs(best):
-            return None, self.begin(seen.validation_loss)
-        memory = {"idle": memory["idle"] + 1, "best": best}
-        return StopReason.EARLY if memory["idle"] >= self.patience else None, memory
+        if seen.validation_loss < best - self.settings.min_delta * abs(best):
+            return None, self.init(seen.validation_loss)
+        memory, patience = (
+            {"idle": memory["idle"] + 1, "best": best},
+            self.settings.n_iter_no_change,
+        )
+        return StopReason.EARLY if memory["idle"] >= patience else None, memory
 
 
-class Divergence:
+class Divergence(Criterion):
     """The loss has left the range of float64, or is above its start and does not come back.
 
     A loss above both its start and that of theta = 0 is given up
@@ -148,19 +189,25 @@ class Divergence:
     """
 
     name = "divergence"
+    is_chosen = False
 
     def __init__(self, objective, rule, settings):
         self.objective, self.rule, self.settings = objective, rule, settings
         self._at_zero = None
 
+    @classmethod
+    def of(cls, objective, rule, settings, gap):
+        return cls(objective, rule, settings)
+
     def check(self, memory, seen):
         if not math.isfinite(seen.loss):
             return StopReason.DIVERGED, memory
-        if seen.loss <= seen.start_loss or self.rule.is_adaptive:
+        start_loss = seen.state.start_loss
+        if seen.loss <= start_loss or self.rule.is_adaptive:
             return None, None
         if self._at_zero is None:
             self._at_zero = float(self.objective.value(np.zeros_like(seen.theta))[0])
-        times = seen.loss / max(seen.start_loss, self._at_zero, _TINY)
+        times = seen.loss / max(start_loss, self._at_zero, _TINY)
         if times <= 1.0:
             return None, None
         settings = self.settings
@@ -197,4 +244,7 @@ class Divergence:
         return StopReason.DIVERGED if idle == 2 else None, window
 
 
-_BY_NAME = {each.name: each for each in (GradientCriterion, UpdateCriterion, LossCriterion)}
+CRITERIA: dict[str, Any] = {
+    each.name: each
+    for each in (Divergence, GradientCriterion, UpdateCriterion, LossCriterion, EarlyStopping)
+}

@@ -1,0 +1,107 @@
+"""What a parameter may be: one table beside each constructor, and the one check of it.
+
+    _ranges = {"beta": Range("a number in [0, 1)", Real, low=0, high=1, closed="left"), ...}
+
+Every message names the object, the parameter, what is accepted, and the value received.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["NON_NEGATIVE", "POSITIVE", "SHARE", "TRUTH", "WHOLE", "Range", "check_ranges", "listed"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is accepted: in words, as a kind of number within bounds, and as single values.
+
+    Attributes
+    ----------
+    accepted : str
+        The sentence of the error.
+    kind : {Real, Integral, bool} or None
+        None where only `words`, or what `others` tells, are accepted.
+    low, high : float
+        The bounds of a number.
+    closed : {"both", "left", "right", "neither"}
+        Which of the bounds it may take.
+    words : tuple of str
+    optional : bool
+        Whether None is accepted.
+    others : callable, optional
+        Given anything else, whether it is accepted.
+    hint : callable, optional
+        Given what is not accepted, what more there is to say, or nothing.
+    """
+
+    accepted: str
+    kind: type | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    closed: str = "neither"
+    words: tuple[str, ...] = ()
+    optional: bool = False
+    others: Callable[[Any], bool] | None = None
+    hint: Callable[[Any], str] | None = None
+
+    def check(self, owner: str, name: str, value: Any) -> Any:
+        """The value, a number as Python's own; ValueError or TypeError where it is not accepted."""
+        if (value is None and self.optional) or (isinstance(value, str) and value in self.words):
+            return value
+        if type(value) is self.kind or self._is_of_kind(value):
+            if (number := self._within(value)) is None:
+                raise self._error(ValueError, owner, name, value)
+            return number
+        if self.others is not None and self.others(value):
+            return value
+        is_near = isinstance(value, str) and self.words
+        is_near = is_near or (self.kind is Integral and isinstance(value, Real))
+        raise self._error(ValueError if is_near else TypeError, owner, name, value)
+
+    def _is_of_kind(self, value: Any) -> bool:
+        if self.kind is None or self.kind is bool:
+            return self.kind is bool and isinstance(value, np.bool_)
+        return isinstance(value, self.kind) and _is_number(value)
+
+    def _within(self, value: Any) -> Any:
+        """The number, or None where it is beyond the bounds."""
+        if self.kind is bool:
+            return bool(value)
+        try:
+            number = int(value) if self.kind is Integral else float(value)
+        except (OverflowError, ValueError):  # beyond float64
+            return None
+        above = self.low <= number if self.closed in {"both", "left"} else self.low < number
+        below = number <= self.high if self.closed in {"both", "right"} else number < self.high
+        return number if above and below else None
+
+    def _error(self, kind: type[Exception], owner: str, name: str, value: Any) -> Exception:
+        hint = "" if self.hint is None else self.hint(value)
+        return kind(f"{name!r} of {owner} must be {self.accepted}; got {value!r}.{hint}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+TRUTH = Range("True or False", bool)
+WHOLE = Range("an integer >= 1", Integral, low=1, closed="left")
+POSITIVE = Range("a positive number", Real, low=0.0)
+NON_NEGATIVE = Range("a number >= 0", Real, low=0.0, closed="left")
+SHARE = Range("a number in [0, 1)", Real, low=0.0, high=1.0, closed="left")
+
+
+def check_ranges(owner: Any, ranges: dict[str, Range]) -> dict[str, Any]:
+    """The parameters of an object that are in its table, each checked."""
+    name = type(owner).__name__
+    return {key: each.check(name, key, getattr(owner, key)) for key, each in ranges.items()}
+
+
+def listed(words: Any) -> str:
+    """Words as they are typed."""
+    return ", ".join(map(repr, words))

@@ -1,0 +1,138 @@
+"""The rows that an estimator is given, as an objective: validated, encoded, some of them held out.
+
+data -> validated rows -> targets and weights -> objective
+"""
+
+import math
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import validate_data
+
+from ._advice import names_of
+from ._checks import (
+    assert_finite,
+    check_held_out,
+    check_namespace,
+    check_sample_weight,
+    naming,
+    real_numbers,
+    split_rows,
+)
+from .problem.objective import BlockObjective, ColumnsOutOfRange
+from .problem.penalty import ElasticNet
+from .rows.blocks import RowBlocks
+
+__all__ = [
+    "Data",
+    "explaining_overflow",
+    "held_out",
+    "look_for_bad_rows",
+    "n_outputs",
+    "objective_over",
+    "read_features",
+    "read_rows",
+    "validation_over",
+]
+
+
+class Data(NamedTuple):
+    """Rows as an objective takes them: targets, and the weights of rows and classes together."""
+
+    X: Any
+    target: np.ndarray
+    weight: np.ndarray | None
+
+    def rows(self, chosen):
+        """Some of the rows, copied."""
+        weight = None if self.weight is None else self.weight[chosen]
+        return Data(self.X[chosen], self.target[chosen], weight)
+
+
+def read_rows(estimator, X, y, *, reset):
+    """X and y as arrays; X is read block-wise later, and its NaN found there."""
+    check_namespace(estimator, X=X, y=y)
+    X = read_features(estimator, X, "X", reset=reset)
+    if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub"):
+        y = estimator._check_y(y)
+    check_consistent_length(X, y)
+    assert_finite(estimator, y, "y")
+    return X, y
+
+
+def read_features(estimator, X, name, *, reset=False, accept_sparse="csr", finite=False):
+    """An array of features of the estimator; with `finite` its NaN are looked for."""
+    with naming(estimator, name):
+        X = validate_data(
+            estimator, X, reset=reset, accept_sparse=accept_sparse, ensure_all_finite=finite
+        )
+        return real_numbers(X)
+
+
+def objective_over(estimator, data, workers, penalty):
+    """The objective of an estimator over some rows."""
+    return BlockObjective(
+        RowBlocks(*data, workers),
+        estimator._loss(),
+        penalty,
+        n_outputs(estimator, data.target),
+        fit_intercept=estimator.fit_intercept,
+    )
+
+
+def n_outputs(estimator, target):
+    """The columns of theta: one for each target, or for each class of more than two."""
+    n_classes = len(getattr(estimator, "classes_", ()))
+    return n_classes if n_classes > 2 else target.shape[1]
+
+
+def validation_over(estimator, X_val, y_val, sample_weight_val, n_columns, workers):
+    """The loss without the penalty on the user's own rows."""
+    X_val = read_features(estimator, X_val, "X_val", finite=True)
+    weight = check_sample_weight(estimator, sample_weight_val, X_val, "sample_weight_val")
+    target = estimator._encode_validation(y_val)
+    if target.shape[1] != n_columns:
+        raise ValueError(
+            f"'y_val' of {type(estimator).__name__}.fit must have as many targets as y, "
+            f"{n_columns}; got {target.shape[1]}."
+        )
+    return objective_over(estimator, Data(X_val, target, weight), workers, ElasticNet())
+
+
+def held_out(estimator, data, seed, workers):
+    """Set rows aside for early stopping, stratified by class for a classifier: the others, and the
+    loss without the penalty on these."""
+    # Rows that weigh nothing decide nothing.
+    n_samples = data.X.shape[0]
+    rows = np.arange(n_samples) if data.weight is None else np.flatnonzero(data.weight)
+    strata = data.target[rows, 0] if hasattr(estimator, "classes_") else None
+    n_held_out = check_held_out(estimator, len(rows), strata)
+    train, aside = (rows[part] for part in split_rows(n_held_out, len(rows), strata, seed))
+    validation = data.rows(aside)
+    # A bad value there would spoil the validation loss, and no step would notice it.
+    assert_finite(estimator, validation.X)
+    return data.rows(train), objective_over(estimator, validation, workers, ElasticNet())
+
+
+def look_for_bad_rows(estimator, X, history):
+    """A loss that is no number may come from X, which nobody may have looked at so far."""
+    if not math.isfinite(history.last_row()["loss"]):
+        assert_finite(estimator, X)
+
+
+@contextmanager
+def explaining_overflow(estimator, X):
+    """Turn a non-finite intermediate result into scikit-learn's words about X, or our own."""
+    try:
+        with np.errstate(all="ignore"):  # what matters is looked at where it is computed
+            yield
+    except (FloatingPointError, LinAlgError) as error:
+        name = type(estimator).__name__
+        assert_finite(estimator, X)
+        what = str(error)
+        if isinstance(error, ColumnsOutOfRange):
+            what = error.sentence(f"column {names_of(estimator, error.columns)}")
+        raise ValueError(f"{name}: {what}") from error

@@ -1,0 +1,82 @@
+"""The step size that nobody gave, and the coordinates that suit it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from .coordinates import Coordinates
+
+__all__ = ["automatic_rate", "relaxed", "with_automatic_rate"]
+
+# A rate times a gradient has to stay within float64.
+_LARGEST_RATE = 1e300
+# An automatic rate of a stream moves by this share of the logarithm towards what later rows allow.
+_RELAXED = 0.02
+
+
+def with_automatic_rate(objective, rule, settings):
+    """The settings with a rate that suits the rule, and the coordinates that suit both."""
+    coordinates, full_batches = None, settings.batch_size is None
+    if rule.is_adaptive or (rule.looks_ahead and full_batches):
+        coordinates = Coordinates.of(objective, rule)
+    rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
+    return replace(settings, learning_rate=rate, coordinates=coordinates, shrinks=rule.is_adaptive)
+
+
+def relaxed(last, bound):
+    """The rate of a part of a stream: its bound; above the last rate, a small step towards it."""
+    if not last < bound:
+        return bound
+    return last * (bound / last) ** _RELAXED
+
+
+def automatic_rate(objective, rule, batch_size, *, coordinates=None, is_part=False):
+    """The step size that is safe for the rule; see ``learning_rate`` of the estimators.
+
+    Mini-batches of `batch_size` rows; None means full batches; steps in `coordinates` where given.
+    The rate of adaptive rules is a share of how far a coordinate can go, in mini-batches all of
+    them together. A part of a stream (`is_part`) does not tell how large the targets of others
+    are: there it is a constant, and of a classifier less where columns are large.
+    """
+    if rule.is_adaptive and is_part:
+        if objective.is_quadratic:
+            return rule.default_learning_rate
+        harmless = _natural_rate(objective, None, 0.5, together=True)
+        return min(rule.default_learning_rate, harmless)
+    if rule.is_adaptive:
+        share, together = rule.natural_share, batch_size is not None
+        rate = _natural_rate(objective, coordinates, share, together=together)
+        return rate if math.isfinite(rate) else rule.default_learning_rate
+    if coordinates is not None:
+        return 1.0 / coordinates.curvature if coordinates.curvature > 0.0 else 1.0
+    if batch_size is None:
+        curvature = objective.hessian_bound_norm()
+    else:
+        curvature = 2.0 * objective.expected_smoothness(batch_size) / rule.stochastic_share
+    if curvature <= 0.0:
+        return 1.0
+    if 1.0 / curvature > _LARGEST_RATE:
+        raise FloatingPointError(
+            "The squares of X are so small that learning_rate='auto' leaves the range of float64; "
+            "gradient descent works in the units of X: standardise X, or use an exact solver."
+        )
+    return 1.0 / curvature
+
+
+def _natural_rate(objective, coordinates, share, *, together):
+    """A share of how far coordinates can go at all, or all of them together.
+
+    With h the diagonal of the Hessian bound and K outputs, ``sqrt(2 L(0) / (K h_jj))`` is the move
+    of one coordinate that bends the loss by L(0); of all, ``sqrt(2 L(0) / K) / sum_j sqrt(h_jj)``.
+    """
+    n_outputs = objective.shape[1]
+    at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
+    if coordinates is None:
+        roots = np.sqrt(objective.hessian_bound_diagonal())
+        size = float(roots.sum() if together else roots.max())
+    else:
+        size = coordinates.total if together else coordinates.largest
+    if not min(at_zero, size) > 0.0:
+        return math.inf
+    return share * math.sqrt(2.0 * at_zero / n_outputs) / size

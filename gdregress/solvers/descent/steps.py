@@ -1,0 +1,150 @@
+"""The step of an iteration: how long it is, and the step itself, for all models at once.
+
+The contract of a step:
+
+``take(run, gradient, smooth_losses, t)``
+    Move the iterates from ``run.point``, where the gradient and the losses without the L1 norm (for
+    a line search, shape (M,)) are given, at the time t: ``theta <- prox_eta(y - eta direction)``.
+``look(run, before, after)``
+    After an iteration: the losses of the models before it and after, lists.
+
+`rule` says the direction, and where the next gradient is taken.
+"""
+
+import math
+
+import numpy as np
+
+from .models import along_models, inner_products, joined, models_of, numbers
+from .schedules import checked_factor
+
+__all__ = ["LineSearch", "RatedStep", "step_of"]
+
+# Trial steps of a line search, as factors of the last step: columns of one pass over X.
+_TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])
+_ARMIJO = 1e-4
+_MAX_ROUNDS = 60
+# The automatic rate of an adaptive rule falls to this share where the loss rises.
+_SHRINK = 0.9
+
+
+def step_of(objective, rule, settings):
+    """The step that the settings ask for."""
+    if settings.line_search:
+        return LineSearch(objective, rule)
+    return RatedStep(objective, rule, settings)
+
+
+class RatedStep:
+    """``eta = learning_rate s(t)``, times what it has shrunk to where a rising loss shrinks it.
+
+    In the coordinates of the settings, where there are any; see ``coordinates``.
+    """
+
+    def __init__(self, objective, rule, settings):
+        self.objective, self.rule = objective, rule
+        self.schedule, self.shrinks = settings.schedule, settings.shrinks
+        self.coordinates = settings.coordinates
+
+    def take(self, run, gradient, smooth_losses, t):
+        rate, rule = run.learning_rate * checked_factor(self.schedule, t), self.rule
+        run.rate = rate = rate * run.shrunk if self.shrinks else rate
+        if self.coordinates is not None:
+            run.move(rule, *self.coordinates.step(rule, run, gradient, rate))
+            return
+        direction, memory = rule.update(gradient, run.rule_state)
+        theta = self.objective.proximal(run.point - rate * direction, rate)
+        run.move(rule, theta, *rule.extrapolate(theta, run.theta, run.point, memory))
+
+    def look(self, run, before, after):
+        if self.shrinks:
+            factors = [_SHRINK if b < a else 1.0 for b, a in zip(before, after, strict=True)]
+            run.shrunk = run.shrunk * along_models(factors)
+
+
+class LineSearch:
+    """A step along the gradient itself, as long as the loss allows.
+
+    Plain descent on a smooth quadratic: exact, ``eta = g^T g / g^T H g``. Otherwise the largest of
+    several trial steps with sufficient decrease of the smooth part F, trials being columns of one
+    pass over X: ``F(theta+) <= F(y) + c g^T d`` (Armijo 1966) for plain descent and, where the
+    step is proximal or accelerated, the quadratic bound of Beck & Teboulle (2009),
+
+        F(theta+) <= F(y) + g^T d + |d|^2 / (2 eta),   d = theta+ - y.
+    """
+
+    def __init__(self, objective, rule):
+        self.objective, self.rule = objective, rule
+        self.is_plain = not (objective.has_l1 or rule.looks_ahead)
+
+    def take(self, run, gradient, smooth_losses, t):
+        _, memory = self.rule.update(gradient, run.rule_state)
+        if self.objective.is_quadratic and self.is_plain:
+            run.rate, theta = self._exact(run.point, gradient)
+        else:
+            run.rate, theta = self._searched(run, gradient, smooth_losses)
+        run.move(self.rule, theta, *self.rule.extrapolate(theta, run.theta, run.point, memory))
+
+    def look(self, run, before, after):
+        """Nothing to learn: every step is searched anew."""
+
+    def _exact(self, point, gradient):
+        bent = self.objective.hessian_product(point[:, :1], gradient)
+        curvatures, squares = inner_products(gradient, bent), inner_products(gradient, gradient)
+        steps = [s / c if c > 0.0 else 0.0 for s, c in zip(squares, curvatures, strict=True)]
+        return along_models(steps), point - along_models(steps) * gradient
+
+    def _searched(self, run, gradient, smooth_losses):
+        points, gradients = models_of(run.point), models_of(gradient)
+        last = numbers(run.line_step, len(points))
+        searches = [
+            _Search(self, *each)
+            for each in zip(points, gradients, smooth_losses, last, strict=True)
+        ]
+        left = searches
+        for _ in range(_MAX_ROUNDS):
+            trials = [search.trials() for search in left]
+            values = self.objective.at(joined(trials)).smooth_loss
+            for search, value in zip(left, np.split(values, len(left)), strict=True):
+                search.judge(value)
+            left = [search for search in left if search.found is None]
+            if not left:
+                break
+        run.line_step = along_models([search.step for search in searches])
+        found = [search.found or (0.0, search.point) for search in searches]
+        return along_models([step for step, _ in found]), joined([theta for _, theta in found])
+
+
+class _Search:
+    """The line search of one model."""
+
+    def __init__(self, line, point, gradient, smooth_loss, step):
+        self.line, self.point, self.gradient, self.smooth_loss = line, point, gradient, smooth_loss
+        if not math.isfinite(step):
+            # The trace bounds the largest eigenvalue: a step that surely decreases the loss.
+            step = 1.0 / max(float(line.objective.hessian_bound_diagonal().sum()), 1e-300)
+        self.step, self.found = step, None
+
+    def trials(self):
+        """The points that the next steps lead to, and how much they have to gain."""
+        self.steps = steps = self.step * _TRIALS
+        proximal = self.line.objective.proximal
+        self.tried = proximal(self.point - steps[:, None] * self.gradient, steps[:, None])
+        change = self.tried - self.point
+        slope = np.einsum("jmk,jk->m", change, self.gradient[:, 0])
+        if self.line.is_plain:
+            self.allowed = self.smooth_loss + _ARMIJO * slope
+        else:
+            square = np.einsum("jmk,jmk->m", change, change)
+            self.allowed = self.smooth_loss + slope + square / (2.0 * steps)
+        return self.tried
+
+    def judge(self, value):
+        """Take the longest step whose loss is low enough, or make shorter ones."""
+        accepted = np.flatnonzero(value <= self.allowed + 4e-16 * abs(self.smooth_loss))
+        if not len(accepted):
+            self.step = float(self.steps[-1])
+            return
+        first = accepted[0]
+        self.step = float(self.steps[first])
+        self.found = self.step, self.tried[:, first : first + 1]
