@@ -6,7 +6,6 @@ Every message names the estimator, the parameter, the value and the remedy.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 from sklearn.utils import check_random_state
@@ -54,13 +53,13 @@ def _is_schedule(value: object) -> bool:
 # Of the constructor of both estimators; what `solver` may be depends on which it is.
 RANGES = {
     "alpha": NON_NEGATIVE,
-    "l1_ratio": Range("a number in [0, 1]", Real, low=0, high=1, closed="both"),
+    "l1_ratio": Range("a number in [0, 1]", float, low=0, high=1, closed="both"),
     "fit_intercept": TRUTH,
     "warm_start": TRUTH,
-    "validation_fraction": Range("a number in (0, 1)", Real, low=0, high=1),
+    "validation_fraction": Range("a number in (0, 1)", float, low=0, high=1),
     "learning_rate": Range(
         "a positive number, 'auto' or 'line_search'",
-        Real,
+        float,
         low=0,
         words=("auto", "line_search"),
         hint=hint_for_rate,
@@ -68,7 +67,7 @@ RANGES = {
     "schedule": Range(
         f"one of {listed(SCHEDULES)}, or a callable", words=tuple(SCHEDULES), others=_is_schedule
     ),
-    "batch_size": Range("None or an integer >= 1", Integral, low=1, closed="left", optional=True),
+    "batch_size": Range("None or an integer >= 1", int, low=1, closed="left", optional=True),
     "max_iter": WHOLE,
     "tol": NON_NEGATIVE,
     "criterion": Range(f"one of {listed(_CRITERIA)}", words=_CRITERIA),
@@ -83,7 +82,7 @@ RANGES = {
         others=_is_random_state,
     ),
 }
-_FORGET = Range("a number in (0, 1]", Real, low=0, high=1, closed="right")
+_FORGET = Range("a number in (0, 1]", float, low=0, high=1, closed="right")
 # What only a descent can use: where one differs from its default, "auto" descends.
 _OF_DESCENT = {
     "learning_rate": "auto",

@@ -1,6 +1,6 @@
 """What a parameter may be: one table beside each constructor, and the one check of it.
 
-    _ranges = {"beta": Range("a number in [0, 1)", Real, low=0, high=1, closed="left"), ...}
+    _ranges = {"beta": Range("a number in [0, 1)", float, low=0, high=1, closed="left"), ...}
 
 Every message names the object, the parameter, what is accepted, and the value received.
 """
@@ -24,8 +24,8 @@ class Range:
     ----------
     accepted : str
         The sentence of the error.
-    kind : {Real, Integral, bool} or None
-        None where only `words`, or what `others` tells, are accepted.
+    kind : {float, int, bool} or None
+        A real or a whole number, or a truth value; None where there are only `words` and `others`.
     low, high : float
         The bounds of a number.
     closed : {"both", "left", "right", "neither"}
@@ -54,46 +54,40 @@ class Range:
         if (value is None and self.optional) or (isinstance(value, str) and value in self.words):
             return value
         if type(value) is self.kind or self._is_of_kind(value):
-            if (number := self._within(value)) is None:
+            if not self._is_within(value):
                 raise self._error(ValueError, owner, name, value)
-            return number
+            return self.kind(value)  # type: ignore[misc]
         if self.others is not None and self.others(value):
             return value
         is_near = isinstance(value, str) and self.words
-        is_near = is_near or (self.kind is Integral and isinstance(value, Real))
+        is_near = is_near or (self.kind is int and isinstance(value, Real))
         raise self._error(ValueError if is_near else TypeError, owner, name, value)
 
     def _is_of_kind(self, value: Any) -> bool:
+        is_truth = isinstance(value, (bool, np.bool_))
         if self.kind is None or self.kind is bool:
-            return self.kind is bool and isinstance(value, np.bool_)
-        return isinstance(value, self.kind) and _is_number(value)
+            return is_truth and self.kind is bool
+        return isinstance(value, Integral if self.kind is int else Real) and not is_truth
 
-    def _within(self, value: Any) -> Any:
-        """The number, or None where it is beyond the bounds."""
-        if self.kind is bool:
-            return bool(value)
+    def _is_within(self, value: Any) -> bool:
         try:
-            number = int(value) if self.kind is Integral else float(value)
-        except (OverflowError, ValueError):  # beyond float64
-            return None
+            number = value if self.kind is int else float(value)
+        except OverflowError:  # an integer beyond float64
+            return False
         above = self.low <= number if self.closed in {"both", "left"} else self.low < number
         below = number <= self.high if self.closed in {"both", "right"} else number < self.high
-        return number if above and below else None
+        return above and below
 
     def _error(self, kind: type[Exception], owner: str, name: str, value: Any) -> Exception:
         hint = "" if self.hint is None else self.hint(value)
         return kind(f"{name!r} of {owner} must be {self.accepted}; got {value!r}.{hint}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-
-
 TRUTH = Range("True or False", bool)
-WHOLE = Range("an integer >= 1", Integral, low=1, closed="left")
-POSITIVE = Range("a positive number", Real, low=0.0)
-NON_NEGATIVE = Range("a number >= 0", Real, low=0.0, closed="left")
-SHARE = Range("a number in [0, 1)", Real, low=0.0, high=1.0, closed="left")
+WHOLE = Range("an integer >= 1", int, low=1, closed="left")
+POSITIVE = Range("a positive number", float, low=0.0)
+NON_NEGATIVE = Range("a number >= 0", float, low=0.0, closed="left")
+SHARE = Range("a number in [0, 1)", float, low=0.0, high=1.0, closed="left")
 
 
 def check_ranges(owner: Any, ranges: dict[str, Range]) -> dict[str, Any]:

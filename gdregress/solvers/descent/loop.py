@@ -91,7 +91,8 @@ class _Loop:
         self.objective, self.settings, self.validation = objective, settings, validation
         self.tests = criteria(objective, rule, settings, gap)
         self.step = step_of(objective, rule, settings)
-        rates = np.broadcast_to(settings.learning_rate, len(states)).tolist()
+        rate = settings.learning_rate
+        rates = rate.tolist() if isinstance(rate, np.ndarray) else [rate] * len(states)
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
         self.running, self.seen = list(states), None

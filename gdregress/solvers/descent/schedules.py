@@ -29,7 +29,7 @@ __all__ = [
 
 # A factor never quite vanishes: a positive rate is part of the contract.
 _SMALLEST = sys.float_info.min
-_FACTOR = Range("a number in (0, 1]", Real, low=0.0, high=1.0, closed="right")
+_FACTOR = Range("a number in (0, 1]", float, low=0.0, high=1.0, closed="right")
 
 
 class Schedule(BaseEstimator):
