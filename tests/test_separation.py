@@ -344,8 +344,8 @@ def test_penalised_fits_never_ask(solver, monkeypatch):
     def ask(*args):
         raise AssertionError("asked")
 
-    monkeypatch.setattr("gdregress.logistic.separation_near", ask)
-    monkeypatch.setattr("gdregress.solvers.newton.newton.separation_near", ask)
+    for room in ("descent.driver", "newton.newton"):
+        monkeypatch.setattr(f"gdregress.solvers.{room}.separation_near", ask)
     X, y = overlapping(200)
     X = np.column_stack([X, y])
     model = Design(X, y).fit(solver=solver, alpha=0.01, max_iter=10_000)

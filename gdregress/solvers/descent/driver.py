@@ -79,7 +79,7 @@ class DescentProblem:
         """
         rows, asked_for = self.rows, {StopReason.EARLY, StopReason.CALLBACK}
         is_penalised = rows.penalty.l2 > 0.0 or rows.has_l1
-        if rows.is_quadratic or is_penalised or found.reason in asked_for:
+        if not hasattr(rows.loss, "margin") or is_penalised or found.reason in asked_for:
             return None
         separation = separation_near(rows, found.theta)
         return None if separation.kind in {"none", "undecided"} else separation
