@@ -159,7 +159,7 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
                 if fit.descent is not None:
                     self._descent = fit.descent  # a checkpoint stores it
                 watch = Watch.of(self, plan, fit.history, fit.X, *told)
-                found = fit.solve(watch)
+                found = fit.solve(watch=watch)
                 look_for_bad_rows(self, fit.X, found.history)
                 self._set_solution(found, fit.plan)
                 advise(self, found, fit.plan)

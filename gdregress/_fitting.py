@@ -3,7 +3,9 @@
 plan, origin, data -> objective -> solver -> Solution
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,12 @@ from ._checks import check_initial_theta, check_last_theta
 from ._parameters import Plan, check_keeps_its_descent
 from ._reading import Data, held_out, n_outputs, objective_over, validation_over
 from .history import History
-from .problem.objective import BlockObjective
 from .solvers.descent.driver import Descent
 from .solvers.least_squares.exact import solve_least_squares
 from .solvers.newton.newton import newton
+from .solvers.solution import Solution
 
-__all__ = ["Origin", "check_descent_fits", "draw_seed", "fit_of"]
+__all__ = ["Fit", "Origin", "check_descent_fits", "draw_seed", "fit_of"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,19 @@ def _last_theta(estimator, plan):
     return theta[:, None, :], estimator.classes_
 
 
-def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, workers):
-    """The fit that a plan asks for: :class:`ExactFit` or :class:`DescentFit`."""
+@dataclass
+class Fit:
+    """A fit that is ready: ``solve(watch=...)`` gives the :class:`Solution`."""
+
+    plan: Plan
+    X: Any  # without the rows that were held out
+    history: History
+    solve: Callable[..., Solution]
+    descent: Descent | None = None
+
+
+def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, workers) -> Fit:
+    """The fit that a plan asks for."""
     n_samples, shape = data.X.shape[0], (data.X.shape[1], n_outputs(estimator, data.target))
     if origin.descent is not None:
         check_descent_fits(estimator, origin.descent, plan.rule, n_samples, shape)
@@ -87,7 +100,7 @@ def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, worker
         data, held_out_loss = held_out(estimator, data, seed, workers)
     objective = objective_over(estimator, data, workers, plan.penalty)
     if plan.exact is not None:
-        return ExactFit(plan, data.X, objective, held_out_loss, theta)
+        return _exact_fit(plan, data.X, objective, theta, held_out_loss)
     plan = plan.with_batches(_batch_size(estimator, plan, data.X.shape[0]))
     stochastic = plan.settings.batch_size is not None
     if origin.descent is not None:
@@ -95,67 +108,31 @@ def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, worker
     else:
         known = {"stochastic": stochastic, "classes": vars(estimator).get("classes_")}
         descent = Descent.begin(plan.rule, theta, n_samples, seed, **known)
-    return DescentFit(plan, data.X, objective, held_out_loss, descent)
+    more = {"automatic": plan.automatic_rate, "validation": held_out_loss}
+    solve = partial(descent.fit, objective, plan.settings, **more)
+    return Fit(plan, data.X, descent.history, solve, descent)
 
 
-@dataclass
-class ExactFit:
-    """A fit by an exact solver."""
-
-    plan: Plan
-    X: Any  # without the rows that were held out
-    objective: BlockObjective
-    validation: Any
-    theta: np.ndarray
-    history: History = field(default_factory=History)
-    descent: None = None
-
-    def solve(self, watch):
-        """The solution."""
-        if self.plan.exact == "newton":
-            settings = self.plan.settings
-            return newton(
-                self.objective,
-                self.theta,
-                self.history,
-                max_iter=settings.max_iter,
-                tol=settings.tol,
-                validation=self.validation,
-                watch=watch,
-            )
-        if watch is not None:
-            watch.begin(self.theta)
-        found = solve_least_squares(self.objective, self.plan.exact)
-        found.record(self.history, self.validation)
-        if watch is not None:
-            watch.end(found.theta)
-        return found
+def _exact_fit(plan, X, objective, theta, validation):
+    """A fit by the exact solver of a plan."""
+    history, settings = History(), plan.settings
+    if plan.exact == "newton":
+        solve = partial(newton, max_iter=settings.max_iter, tol=settings.tol)
+    else:
+        solve = partial(_least_squares, solver=plan.exact)
+    solve = partial(solve, objective, theta, history, validation=validation)
+    return Fit(plan, X, history, solve)
 
 
-@dataclass
-class DescentFit:
-    """A fit by a rule of descent."""
-
-    plan: Plan
-    X: Any  # without the rows that were held out
-    objective: BlockObjective
-    validation: Any
-    descent: Descent
-
-    @property
-    def history(self):
-        """The record, which may have begun before."""
-        return self.descent.history
-
-    def solve(self, watch):
-        """The solution."""
-        return self.descent.fit(
-            self.objective,
-            self.plan.settings,
-            automatic=self.plan.automatic_rate,
-            validation=self.validation,
-            watch=watch,
-        )
+def _least_squares(objective, theta, history, *, solver, validation, watch):
+    """Least squares in one iteration, which a watch sees begin and end."""
+    if watch is not None:
+        watch.begin(theta)
+    found = solve_least_squares(objective, solver)
+    found.record(history, validation)
+    if watch is not None:
+        watch.end(found.theta)
+    return found
 
 
 def draw_seed(estimator, plan):

@@ -51,7 +51,10 @@ def descend(objective, rule, settings, states, *, gap=None, validation=None, wat
     asked = False
     with np.errstate(all="ignore"):
         try:
-            loop.begin()
+            if settings.batch_size is None or loop.is_new:
+                loop.seen = loop.evaluate()
+            if loop.is_new:
+                loop.begin()
             for _ in range(settings.max_iter):
                 if watch is not None:
                     watch.begin(states[0].iterates.reported)
@@ -96,25 +99,27 @@ class _Loop:
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
         self.running, self.seen = list(states), None
+        self.is_new = math.isnan(states[0].start_loss)
         self.run = Iterates.together([state.iterates for state in states])
         self._commit()
 
     def begin(self):
         """Row 0: where the descent starts; or what a later one starts from, on rows of its own."""
-        is_new = math.isnan(self.running[0].start_loss)
-        if self.settings.batch_size is None or is_new:
-            self.seen = self._evaluate()
-            for state, loss in zip(self.running, self.seen.losses, strict=True):
-                state.last_loss = loss
-        if is_new:
-            sizes, held_out = norms(self.seen.gradient), self._validation_losses()
-            thetas = models_of(self.run.reported)
-            for state, *shown in zip(self.running, thetas, sizes, held_out, strict=True):
-                self._begin(state, *shown)
-            self._commit()
+        sizes, held_out = norms(self.seen.gradient), self._validation_losses()
+        shown = zip(
+            self.running,
+            self.seen.losses,
+            models_of(self.run.reported),
+            sizes,
+            held_out,
+            strict=True,
+        )
+        for each in shown:
+            self._begin(*each)
+        self._commit()
 
-    def _begin(self, state, theta, size, validation_loss):
-        state.start_loss = state.last_loss
+    def _begin(self, state, loss, theta, size, validation_loss):
+        state.start_loss = state.last_loss = loss
         if not math.isfinite(state.start_loss):
             raise FloatingPointError(
                 "The loss at the start overflows float64; rescale X and y to ordinary units."
@@ -150,7 +155,7 @@ class _Loop:
             self._epoch()
         run.iteration += 1
         # 2. Where that led.
-        self.seen = seen = self._evaluate()
+        self.seen = seen = self.evaluate()
         self.step.look(run, [state.last_loss for state in self.running], seen.losses)
         sizes, moves = norms(seen.gradient), norms(run.reported - before)
         held_out, rates = self._validation_losses(), numbers(run.rate, len(sizes))
@@ -183,7 +188,7 @@ class _Loop:
         for generator in others:
             generator.bit_generator.state = first.bit_generator.state
 
-    def _evaluate(self):
+    def evaluate(self):
         """Losses where the models are reported, gradients there and at the points, in one pass."""
         run, n_models = self.run, len(self.running)
         looks_ahead = self.settings.batch_size is None and run.point is not run.reported
