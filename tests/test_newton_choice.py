@@ -13,6 +13,7 @@ from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.columns import ColumnStatistics
 from gdregress.solvers.cholesky import ScaledCholesky
 from gdregress.solvers.newton.choice import Pace, choose_metric, costs
 from gdregress.solvers.newton.full import FullMetric
@@ -35,9 +36,10 @@ def passes(monkeypatch):
 
 
 def equivalents(seen, X):
-    """Of passes that bring loss and gradient; a Hessian takes as long as 3 + p / 35 of them."""
+    """Of passes that bring loss and gradient; a Hessian takes as long as 3 + p / 35 of them, and
+    exact statistics of the columns as long as 5."""
     hessian = 3.0 + X.shape[1] / 35.0
-    weight = {Hessian: hessian, Expansion: hessian + 1.0}
+    weight = {Hessian: hessian, Expansion: hessian + 1.0, ColumnStatistics: 5.0}
     return sum(weight.get(kernel, 1.0) * n_rows / X.shape[0] for kernel, n_rows in seen)
 
 

@@ -30,8 +30,8 @@ what counts is their ratio, which threads leave about as it is), with p columns,
 and r entries stored in a row,
 
     a gradient    0.8 p K a row, sparse 3.3 r K
-    a Hessian     p (2.4 + p / 45) a row, coupled p K (2 + p K / 18); sparse r (70 + r / 2),
-                  or as dense rows where that is less
+    a Hessian     p (2.4 + p / 45) a row, coupled q (2 + q / 18);
+                  sparse 6 (r K)^2, or that of dense rows, which cost 2 q to make
 
 and each of them 30,000 more for being one.
 """
@@ -56,7 +56,7 @@ _WINDOW = 3
 _NEWTON_HESSIANS, _LAZY_HESSIANS, _LAZY_STEPS, _PRODUCTS = 7, 3, 9, 60
 
 # A kept Hessian needs a bound, and its last step squares nothing: it has to save this much.
-_WORTH = 0.6
+_WORTH = 0.65
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,16 @@ class Costs:
 def costs(framed):
     """The costs of an objective in its frame; see the module."""
     n_features, n_outputs = framed.shape
-    n_samples, blocks = framed.blocks.n_samples, framed.blocks
-    n_parameters = n_features * n_outputs
-    stored = blocks.X.nnz / max(1, n_samples) + 1.0 if blocks.is_sparse else n_features
-    gradient = (3.3 if blocks.is_sparse else 0.8) * stored * n_outputs
+    n_samples, n_parameters = framed.blocks.n_samples, n_features * n_outputs
+    is_sparse = framed.blocks.is_sparse
+    stored = framed.blocks.design.n_stored / n_samples + 1.0 if is_sparse else n_features
+    gradient = (3.3 if is_sparse else 0.8) * stored * n_outputs
     if framed.loss.is_coupled:
         hessian = n_parameters * (2.0 + n_parameters / 18.0)
-        hessian *= 3.0 if blocks.is_sparse else 1.0
-    elif blocks.is_sparse:
-        hessian = min(stored * (70.0 + 0.5 * stored), n_features * (4.4 + n_features / 45.0))
     else:
         hessian = n_features * (2.4 + n_features / 45.0)
+    if is_sparse:
+        hessian = min(6.0 * (stored * n_outputs) ** 2, hessian + 2.0 * n_parameters)
     one = _CALL + n_samples * gradient
     return Costs((_CALL + n_samples * hessian) / one, hessian / one)
 
