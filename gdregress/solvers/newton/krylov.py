@@ -12,10 +12,14 @@ __all__ = ["KrylovMetric"]
 
 _EPS = np.finfo(np.float64).eps
 _MAX_KRYLOV_STEPS = 1000
+# The share that is left of a gradient whose decrement is known to be within the tolerance.
+_LAST_SHARE = 0.03
 # Conjugate gradients have settled when this many steps add next to nothing.
 _DELAY = 10
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
+# Eliminating the intercept leaves no less than this of the diagonal.
+_LEFT = 1e-6
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
 # Blocks of the Hessian are factored up to this many columns; beyond, its diagonal has to do.
@@ -29,7 +33,8 @@ class KrylovMetric:
     the gradient that shrinks with it (Nocedal & Wright 2006, algorithm 7.1); never a p x p matrix
     for large p. ``-1/2 g^T d`` approaches the decrement from below, by what each step of the
     conjugate gradients adds: near the tolerance they go on until the last ten steps together add
-    next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method").
+    next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method"),
+    or until a ridge bounds what is missing; see :class:`_Diagonal`.
     """
 
     is_sampled = is_kept = is_exact = is_saturated = gives_up = False
@@ -62,32 +67,65 @@ class KrylovMetric:
             return np.zeros_like(gradient), 0.0
         self._first = square if self._first is None else self._first
         share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        direction, n_steps, broke, self.is_blind = _conjugate_gradients(
+        if self._preconditioner.bound(gradient) <= tolerance:
+            share = _LAST_SHARE
+        direction, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
             hessian.product, -gradient, self._preconditioner, share**2 * square, tolerance
         )
         if n_steps > self._preconditioner.lasts:
             self._preconditioner = None
         self._n_directions += 1
         self.is_suspicious = broke or ill or self._n_directions > _MANY
-        return direction, -0.5 * float(np.vdot(gradient, direction))
+        return direction, missing - 0.5 * float(np.vdot(gradient, direction))
 
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
 
 
 class _Diagonal:
-    """The diagonal of the Hessian; what does not move stays."""
+    """The diagonal of the Hessian; what does not move stays. Of one output, without the intercept.
+
+    With (c, d) the column of the intercept in H, and P the diagonal by the coefficients,
+
+        r -> (u, (r_b - c^T u) / d),    u = (r_W - c r_b / d) / (P - c^2 / d).
+
+    The means of the columns, which the intercept takes up, play no part in this; of sparse columns,
+    which nobody can shift, they are most of what makes conjugate gradients slow. And as
+    ``H_WW - c c^T / d`` is a covariance and the ridge of the penalty,
+
+        r^T H^-1 r <= r_b^2 / d + sum_j (r_j - c_j r_b / d)^2 / ridge_j.
+    """
 
     lasts = 0
-    amplifies = 1e4  # rounding, in squares
+    amplifies = 1e4 / _LEFT  # rounding, in squares
     is_ill_conditioned = False
 
     def __init__(self, hessian, framed):
         diagonal = hessian.diagonal()
+        self._ridge = framed.penalty.curvature(framed.shape)[:-1, None]
+        self._share = np.zeros_like(diagonal[:-1])
+        self._has_bound = framed.shape[1] == 1 and bool((self._ridge > 0.0).all())
+        if framed.shape[1] == 1 and diagonal[-1, 0, 0] > 0.0:
+            intercept = np.zeros_like(diagonal)
+            intercept[-1] = 1.0
+            along = hessian.product(intercept)[:-1]
+            self._share = along / diagonal[-1]
+            least = _LEFT * diagonal[:-1]
+            diagonal[:-1] = np.maximum(diagonal[:-1] - along * self._share, least)
         self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
 
     def solve(self, r):
-        return self._inverse * r
+        z = self._inverse * r
+        z[:-1] -= self._inverse[:-1] * (self._share * r[-1])
+        z[-1] -= np.einsum("jmk,jmk->mk", self._share, z[:-1])
+        return z
+
+    def bound(self, r):
+        """A bound of ``1/2 r^T H^-1 r``; infinite where none is known."""
+        if not self._has_bound:
+            return math.inf
+        u = r[:-1] - self._share * r[-1]
+        return 0.5 * float(np.vdot(u, u / self._ridge) + np.vdot(r[-1], self._inverse[-1] * r[-1]))
 
 
 class _Blocks:
@@ -119,6 +157,11 @@ class _Blocks:
         z -= z.mean(axis=2, keepdims=True)
         return z + self._gauge[:, None, :] * mean
 
+    @staticmethod
+    def bound(r):
+        """None is known of ``1/2 r^T H^-1 r``."""
+        return math.inf
+
 
 def _positive(matrix):
     """A factor of a positive semi-definite matrix whose diagonal is lifted a little.
@@ -135,37 +178,48 @@ def _positive(matrix):
 def _conjugate_gradients(product, b, preconditioner, goal, tolerance):
     """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner.
 
-    Returns x, the number of steps, whether H vanished, to rounding, along one of them, and whether
-    the residual did not: columns are dependent in the digits of a product, but not in those of
-    the gradient.
+    Returns x, what may be missing of ``1/2 b^T x``, the number of steps, whether H vanished, to
+    rounding, along one of them, and whether the residual did not: columns are dependent in the
+    digits of a product, but not in those of the gradient.
 
-    Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards ``b^T H^-1 b``. Where
-    half of that is no more than the `tolerance`, or not by much, the last ten additions have to be
-    small beside it too. Hestenes & Stiefel (1952).
+    Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards
+    ``b^T H^-1 b = b^T x + r^T H^-1 r``. Where half of that is no more than the `tolerance`, or not
+    by much, it has to be known that it stays so: by a bound of ``r^T H^-1 r``, or as the last ten
+    additions are small beside the tolerance. Hestenes & Stiefel (1952).
     """
-    x, r, solve = np.zeros_like(b), b, preconditioner.solve
+    x, r, solve = np.zeros_like(b), b.copy(), preconditioner.solve
     z = solve(r)
-    d, pd, rz = z, r, float(np.vdot(r, z))
+    d, rz = z.copy(), float(np.vdot(r, z))
+    dpd = rz  # d^T P d, as r is orthogonal to the direction before
     gained, last = 0.0, deque(maxlen=_DELAY)
-    n_steps, broke, blind = 0, False, False
+    missing, n_steps, broke, blind = 0.0, 0, False, False
     while n_steps < _MAX_KRYLOV_STEPS:
-        near = 0.5 * gained <= 2.0 * tolerance
-        settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
-        if rz <= goal and (settled or not near):
-            break
+        if rz <= goal:
+            settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
+            if settled or 0.5 * gained > 2.0 * tolerance:
+                break
+            bound = preconditioner.bound(r)
+            if 0.5 * gained + bound <= tolerance:
+                missing = bound
+                break
         hd = product(d)
         curvature = float(np.vdot(d, hd))
-        if not curvature > 100.0 * _EPS * float(np.vdot(d, pd)):
+        if not curvature > 100.0 * _EPS * dpd:
             broke, blind = True, rz > preconditioner.amplifies * b.size * _EPS**2
             break
         n_steps += 1
         step = rz / curvature
-        x, r = x + step * d, r - step * hd
+        x += step * d
+        hd *= step
+        r -= hd
         gained += step * rz
         last.append(step * rz)
         z = solve(r)
         previous, rz = rz, float(np.vdot(r, z))
         if not rz > 0.0:
             break
-        d, pd = z + (rz / previous) * d, r + (rz / previous) * pd
-    return x, n_steps, broke, blind
+        share = rz / previous
+        d *= share
+        d += z
+        dpd = rz + share**2 * dpd
+    return x, missing, n_steps, broke, blind

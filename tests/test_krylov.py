@@ -1,0 +1,80 @@
+"""Truncated Newton: its preconditioner and its bound of a decrement, beside the textbook's."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from plain import KINDS, Plain
+from scipy import sparse
+
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.krylov import KrylovMetric, _Diagonal
+
+N_ROWS, N_FEATURES, ALPHA = 60, 12, 0.03
+
+
+def table(seed=0):
+    rng = np.random.default_rng(seed)
+    X = (rng.random((N_ROWS, N_FEATURES)) < np.geomspace(0.9, 0.05, N_FEATURES)) + 0.0
+    return X, rng.integers(0, 2, N_ROWS) + 0.0, rng.integers(1, 4, N_ROWS) + 0.0
+
+
+def objective(X, y, weight, fit_intercept=True, alpha=ALPHA):
+    return BlockObjective(
+        RowBlocks(X, y[:, None], weight),
+        KINDS["sigmoid"].loss,
+        ElasticNet(alpha),
+        1,
+        fit_intercept=fit_intercept,
+    )
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_the_bound_of_a_decrement_is_one(make, fit_intercept):
+    X, y, weight = table()
+    problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA, fit_intercept=fit_intercept)
+    rng = np.random.default_rng(1)
+    theta = rng.standard_normal((N_FEATURES + 1, 1)) * problem.A.any(axis=0)[:, None]
+    at = objective(make(X), y, weight, fit_intercept).at(theta[:, None])
+    preconditioner = _Diagonal(at.curvature, at.objective)
+    pseudo_inverse = np.linalg.pinv(problem.hessian(theta), rcond=1e-13)
+    for r in [*rng.standard_normal((20, N_FEATURES + 1)), problem.gradient(theta)[:, 0]]:
+        r = r * problem.A.any(axis=0)
+        decrement = 0.5 * r @ pseudo_inverse @ r
+        assert decrement <= preconditioner.bound(r[:, None, None]) * (1.0 + 1e-12)
+    assert preconditioner.bound(r[:, None, None]) <= 50.0 * decrement
+
+
+def test_the_preconditioner_knows_no_means():
+    X, y, weight = table()
+    rng = np.random.default_rng(2)
+    shift, coef = rng.normal(0.0, 3.0, N_FEATURES), rng.standard_normal(N_FEATURES)
+    r, solved = rng.standard_normal(N_FEATURES + 1), []
+    for by in (np.zeros(N_FEATURES), shift):
+        theta = np.append(coef, by @ coef)[:, None, None]
+        at = objective(X - by, y, weight).at(theta)
+        # The gradient by the columns less their shift: g_W - shift g_b
+        inside = np.append(r[:-1] - by * r[-1], r[-1])[:, None, None]
+        solved.append(_Diagonal(at.curvature, at.objective).solve(inside)[:, 0, 0])
+    assert_allclose(solved[1][:-1], solved[0][:-1], rtol=1e-10)
+    assert_allclose(solved[1][-1] - shift @ solved[1][:-1], solved[0][-1], rtol=1e-9)
+
+
+def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():
+    X, y, weight = table()
+    problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA)
+    framed = objective(sparse.csr_array(X), y, weight)
+    metric, theta = KrylovMetric(framed), np.zeros((N_FEATURES + 1, 1, 1))
+    reported, true = [], []
+    for _ in range(6):
+        at = metric.look(theta)
+        true.append(problem.decrement(theta[:, 0]))
+        step, decrement = metric.direction(at, 1e-6)
+        reported.append(decrement)
+        theta = theta + step
+    certain = np.array(reported) <= 1e-6
+    assert certain.any()
+    assert not certain.all()
+    assert (np.array(true)[certain] <= 1e-6).all()
