@@ -33,7 +33,7 @@ CURVATURE = {"squares": 1.0, "three targets": 1.0, "sigmoid": 0.25, "softmax": 0
 @each_case
 @pytest.mark.parametrize(
     ("solver", "share"),
-    [("gd", 1.0), ("momentum", 0.1), (Momentum(beta=0.5), 0.5), ("nesterov", 0.1)],
+    [(Momentum(beta=0.0), 1.0), ("momentum", 0.1), (Momentum(beta=0.5), 0.5), ("nesterov", 0.1)],
 )
 @pytest.mark.parametrize("batch_size", [1, 16, 100])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -54,9 +54,71 @@ def test_the_automatic_rate_of_mini_batches(name, solver, share, batch_size, wei
 
 def test_without_an_intercept_rows_are_shorter():
     case = descent_case("squares")
-    model = LinearRegression(solver="gd", batch_size=1, fit_intercept=False, max_iter=1, tol=0)
+    rule = Momentum(beta=0.0)
+    model = LinearRegression(solver=rule, batch_size=1, fit_intercept=False, max_iter=1, tol=0)
     model.fit(case.X, case.y)
     assert_allclose(model.learning_rate_, 0.5 / (case.X**2).sum(axis=1).max(), rtol=1e-12)
+
+
+@each_case
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_plain_descent_on_mini_batches_takes_decreasing_polyak_rates(name, batch_size):
+    """min over the batches so far of f / |g|^2, from 2 / lambda on, times (1 + epochs)^(-1/4)."""
+    case = descent_case(name)
+    alpha, n_steps = 0.05, -(-len(case.X) // batch_size)
+    model = case.estimator(solver="gd", batch_size=batch_size, alpha=alpha, max_iter=3, tol=0)
+    model.set_params(store_path="step", random_state=0).fit(case.X, case.y)
+    assert_allclose(
+        model.learning_rate_, 2 / case.textbook(alpha=alpha).largest_eigenvalue(), rtol=1e-6
+    )
+    steps = model.history_.steps
+    polyak = steps["loss"][1:] / steps["gradient_norm"][1:] ** 2
+    lowest = np.minimum.accumulate(np.append(model.learning_rate_, polyak))[1:]
+    time = np.arange(3 * n_steps) / n_steps
+    assert_allclose(steps["learning_rate"][1:], lowest * (1 + time) ** -0.25, rtol=1e-9)
+    assert batch_size > 1 or lowest[-1] < 0.9 * model.learning_rate_
+    # No batch is smoother than its roughest row allows.
+    worst = np.max(CURVATURE[name] * ((case.X**2).sum(axis=1) + 1) + alpha)
+    assert lowest[-1] >= 0.5 / worst
+
+
+def test_the_mean_of_its_iterates_favours_late_ones():
+    """Every row is the same, so that the order of the batches plays no part."""
+    x, y, theta, mean, lowest = np.array([2.0, 1.0]), 3.0, np.zeros(2), np.zeros(2), 2 / 5
+    for k in range(8):
+        residual = theta @ x - y
+        g = residual * x
+        lowest = min(lowest, residual**2 / 2 / (g @ g))
+        theta = theta - lowest * (1 + k / 4) ** -0.25 * g
+        mean += 9 / (k + 1 + 8) * (theta - mean)
+    model = LinearRegression(solver="gd", batch_size=5, max_iter=2, tol=0)
+    model.fit(np.full((20, 1), 2.0), np.full(20, y))
+    assert_allclose(np.append(model.coef_, model.intercept_), mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [32, 256])
+def test_where_targets_are_noise_mini_batches_settle(batch_size):
+    """At a constant rate they end ten times as far from the optimum as they began."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2000, 10)), rng.standard_normal(2000)
+    exact = LinearRegression().fit(X, y)
+    model = LinearRegression(
+        solver="gd", batch_size=batch_size, max_iter=30, tol=0, random_state=0
+    ).fit(X, y)
+    gaps = model.loss_curve_ - exact.loss_
+    assert gaps[-1] < 0.05 * gaps[0]
+
+
+def test_a_given_rate_returns_the_last_iterate_again():
+    case = descent_case("squares")
+    model = case.estimator(solver="gd", batch_size=16, max_iter=2, tol=0, warm_start=True)
+    model.set_params(random_state=0).fit(case.X, case.y)
+    model.set_params(learning_rate=1e-12).fit(case.X, case.y)
+    after = model.loss_curve_
+    model.set_params(max_iter=1).fit(case.X, case.y)
+    # Steps of nothing: only the change from the mean to the last iterate was one.
+    assert_allclose(model.loss_curve_[-1], after[-1], rtol=1e-9)
+    assert not np.isclose(after[2], after[3], rtol=1e-9)
 
 
 @pytest.mark.parametrize("solver", ["momentum", "nesterov", Nesterov(beta=0.5)])

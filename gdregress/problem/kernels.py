@@ -10,6 +10,7 @@ from ..rows.kernels import Least, Sum
 
 __all__ = [
     "BatchGradient",
+    "BatchLossGradient",
     "BatchValue",
     "ConjugateValue",
     "CurvedExpansion",
@@ -201,6 +202,20 @@ class BatchGradient:
         if s is not None:
             residual *= s[:, None]
         return batch.pull(residual)
+
+
+@dataclass(frozen=True)
+class BatchLossGradient:
+    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch and its gradient, from one product."""
+
+    loss: Any
+
+    def __call__(self, batch, theta):
+        _, y, s = batch
+        z = batch.times(theta)
+        single = z.ndim == 2
+        total, residual = self.loss.of_batch(y, z[:, None] if single else z, s)
+        return total, batch.pull(weigh(residual[:, 0] if single else residual, s))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,10 @@ class Loss:
             return value.sum(axis=0), gradient
         return np.dot(sample_weight, value), gradient
 
+    def of_batch(self, y, z, sample_weight):
+        """:meth:`sum_and_gradient` of few rows, in as few calls as it takes; z is overwritten."""
+        return self.sum_and_gradient(y, z, sample_weight)
+
     @staticmethod
     def moves(dz):
         return np.abs(dz).max(axis=2)
@@ -229,6 +233,12 @@ class LogLoss(Separate):
             return value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2)), gradient
         value -= np.log(factor, out=factor)
         return np.dot(sample_weight, value[:, :, 0]), gradient
+
+    def of_batch(self, y, z, sample_weight):
+        y = y[:, None]
+        value = np.logaddexp(0.0, np.where(y > 0.0, -z, z))[:, :, 0]
+        total = value.sum(axis=0) if sample_weight is None else np.dot(sample_weight, value)
+        return total, self.gradient(y, z)
 
     @staticmethod
     def gradient(y, z):

@@ -178,11 +178,15 @@ class _Loop:
         first, *others = [state.generator for state in self.running]
         records = self._records_of_steps() if settings.store_path == "step" else None
         for number, block in enumerate(objective.blocks.batches(first, settings.batch_size)):
-            gradient = objective.batch_gradient(block, run.point)
             before, losses = run.reported, None
-            if records is not None:
-                losses = objective.batch_value(block, run.point).tolist()
-            self.step.take(run, gradient, None, run.iteration + number / n_steps)
+            if self.step.sees_batches:
+                losses, gradient = objective.batch_value_and_gradient(block, run.point)
+                losses = losses.tolist()
+            else:
+                gradient = objective.batch_gradient(block, run.point)
+                if records is not None:
+                    losses = objective.batch_value(block, run.point).tolist()
+            self.step.take(run, gradient, losses, run.iteration + number / n_steps)
             if records is not None:
                 self._record_step(records, losses, gradient, before)
         for generator in others:

@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from .coordinates import Coordinates
+from .rules import GradientDescent
 
 __all__ = ["automatic_rate", "relaxed", "with_automatic_rate"]
 
+# Rows that tell the largest eigenvalue well enough for a rate to begin with.
+_MIN_SAMPLE, _ROWS_PER_COLUMN = 4096, 20
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
 # An automatic rate of a stream moves by this share of the logarithm towards what later rows allow.
@@ -16,12 +19,31 @@ _RELAXED = 0.02
 
 
 def with_automatic_rate(objective, rule, settings):
-    """The settings with a rate that suits the rule, and the coordinates that suit both."""
+    """The settings with a rate that suits the rule, and the coordinates that suit both.
+
+    Plain descent on mini-batches begins at ``2 / lambda``, the limit of full batches; see
+    :class:`~gdregress.solvers.descent.steps.PolyakStep`.
+    """
     coordinates, full_batches = None, settings.batch_size is None
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
         coordinates = Coordinates.of(objective, rule)
-    rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
-    return replace(settings, learning_rate=rate, coordinates=coordinates, shrinks=rule.is_adaptive)
+    # Bounds by the losses of the batches are derived for steps along the gradient itself.
+    polyak = isinstance(rule, GradientDescent) and not (full_batches or objective.has_l1)
+    if polyak:  # which the losses of the batches bound from there: a sample of the rows will do
+        few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
+        sample = objective.thinned(max(1, objective.blocks.n_samples // few))
+        if not sample.total_weight > 0.0:
+            sample = objective
+        rate = 2.0 * automatic_rate(sample, rule, None)
+    else:
+        rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
+    return replace(
+        settings,
+        learning_rate=rate,
+        coordinates=coordinates,
+        shrinks=rule.is_adaptive,
+        polyak=polyak,
+    )
 
 
 def relaxed(last, bound):

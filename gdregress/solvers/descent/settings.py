@@ -29,3 +29,4 @@ class DescentSettings:
     is_part: bool = False  # the rows are a part of a stream
     coordinates: Coordinates | None = None  # where the rule takes its steps, if not in theta's
     shrinks: bool = False  # whether the rate falls where the loss rises
+    polyak: bool = False  # whether the losses of mini-batches bound it; see ``steps``

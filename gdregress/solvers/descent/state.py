@@ -12,6 +12,9 @@ from .models import along_models, joined
 
 __all__ = ["Best", "DescentState", "Iterates"]
 
+# The weight of a late iterate in a mean, which grows with the power of this.
+_LATE = 8.0
+
 
 @dataclass
 class Iterates:
@@ -37,14 +40,21 @@ class Iterates:
         """What a caller sees as theta: the iterate, or its running mean."""
         return self.theta if self.average is None else self.average
 
-    def move(self, rule, theta, point, rule_state):
+    def move(self, rule, theta, point, rule_state, *, weigh_late=False):
         """One step more, and the mean of the iterates with it."""
         self.theta, self.point, self.rule_state = theta, point, rule_state
         self.step += 1
         if rule.average:
             # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
-            mean = theta if self.average is None else self.average
-            self.average = mean + (theta - mean) / self.step
+            length = self.step
+        elif weigh_late:
+            # theta_k weighs (a + 1) / (k + a): late ones the most (Shamir & Zhang 2013, section 4)
+            length = (self.step + _LATE) / (1.0 + _LATE)
+        else:
+            self.average = None
+            return
+        mean = theta if self.average is None else self.average
+        self.average = mean + (theta - mean) / length
 
     @classmethod
     def together(cls, parts):

@@ -7,6 +7,8 @@ The contract of a step:
     a line search, shape (M,)) are given, at the time t: ``theta <- prox_eta(y - eta direction)``.
 ``look(run, before, after)``
     After an iteration: the losses of the models before it and after, lists.
+``sees_batches``
+    Whether ``take`` is given the losses of mini-batches in the place of those.
 
 `rule` says the direction, and where the next gradient is taken.
 """
@@ -18,12 +20,14 @@ import numpy as np
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import checked_factor
 
-__all__ = ["LineSearch", "RatedStep", "step_of"]
+__all__ = ["LineSearch", "PolyakStep", "RatedStep", "step_of"]
 
 # Trial steps of a line search, as factors of the last step: columns of one pass over X.
 _TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])
 _ARMIJO = 1e-4
 _MAX_ROUNDS = 60
+# The power of the time by which stochastic Polyak rates fall.
+_DECAY = 0.25
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
 _SHRINK = 0.9
 
@@ -32,6 +36,8 @@ def step_of(objective, rule, settings):
     """The step that the settings ask for."""
     if settings.line_search:
         return LineSearch(objective, rule)
+    if settings.polyak:
+        return PolyakStep(rule, settings)
     return RatedStep(objective, rule, settings)
 
 
@@ -40,6 +46,8 @@ class RatedStep:
 
     In the coordinates of the settings, where there are any; see ``coordinates``.
     """
+
+    sees_batches = False
 
     def __init__(self, objective, rule, settings):
         self.objective, self.rule = objective, rule
@@ -62,6 +70,43 @@ class RatedStep:
             run.shrunk = run.shrunk * along_models(factors)
 
 
+class PolyakStep:
+    """Plain descent on mini-batches at the decreasing stochastic Polyak rate (DecSPS).
+
+    With f_k and g_k the loss and the gradient of the k-th batch, t_k the time in epochs,
+
+        u_k = min( f_k / |g_k|^2, u_(k-1) ),    eta_k = s(t_k) u_k (1 + t_k)^(-1/4),
+
+    u_0 being the learning rate (Orvieto, Lacoste-Julien & Loizou 2022, "Dynamics of SGD with
+    stochastic Polyak stepsizes", for losses that are nowhere below 0). It needs no constant: where
+    a batch has smoothness L, f / |g|^2 is at least 1 / (2 L), and where steps are too long it
+    brings them back. What noise remains goes by the mean of the iterates, late ones weighing more.
+    """
+
+    sees_batches = True
+
+    def __init__(self, rule, settings):
+        self.rule, self.schedule = rule, settings.schedule
+
+    def take(self, run, gradient, losses, t):
+        squares = inner_products(gradient, gradient)
+        start, last = (numbers(x, len(squares)) for x in (run.learning_rate, run.shrunk))
+        run.shrunk = along_models(
+            [
+                min(u, f / (square * first)) if square > 0.0 else u
+                for u, f, square, first in zip(last, losses, squares, start, strict=True)
+            ]
+        )
+        factor = checked_factor(self.schedule, t) * (1.0 + t) ** -_DECAY
+        run.rate = run.learning_rate * run.shrunk * factor
+        direction, memory = self.rule.update(gradient, run.rule_state)
+        theta = run.point - run.rate * direction
+        run.move(self.rule, theta, theta, memory, weigh_late=True)
+
+    def look(self, run, before, after):
+        """Nothing to learn: every batch has told."""
+
+
 class LineSearch:
     """A step along the gradient itself, as long as the loss allows.
 
@@ -72,6 +117,8 @@ class LineSearch:
 
         F(theta+) <= F(y) + g^T d + |d|^2 / (2 eta),   d = theta+ - y.
     """
+
+    sees_batches = False
 
     def __init__(self, objective, rule):
         self.objective, self.rule = objective, rule
