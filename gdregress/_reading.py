@@ -22,9 +22,10 @@ from ._checks import (
     real_numbers,
     split_rows,
 )
-from .problem.objective import BlockObjective, ColumnsOutOfRange
+from .problem.objective import BlockObjective
 from .problem.penalty import ElasticNet
 from .rows.blocks import RowBlocks
+from .rows.overflow import ColumnsOutOfRange
 
 __all__ = [
     "Data",

@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 from plain import KINDS, Plain
 
-from gdregress.problem.moments import CentredMoments, QuadraticObjective
+from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
+from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.rows.blocks import RowBlocks
 
 N_ROWS, N_FEATURES, ALPHA = 40, 3, 0.3

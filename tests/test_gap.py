@@ -9,9 +9,10 @@ from plain import KINDS
 from scipy import sparse
 
 from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
-from gdregress.problem.moments import CentredMoments, QuadraticObjective
+from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
+from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers.gap import OptimalityGap, gain
 

@@ -9,9 +9,10 @@ from problems import DESCENT_CASES, descent_case
 
 from gdregress.history import StopReason
 from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
-from gdregress.problem.moments import CentredMoments, QuadraticObjective
+from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
+from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers import Adam, GradientDescent, Momentum, Nesterov
 from gdregress.solvers.descent.loop import descend

@@ -6,11 +6,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS, Plain
 from scipy import sparse
 
-from gdregress.problem import objective as rooms
 from gdregress.problem.hessians import AppliedHessian
-from gdregress.problem.moments import CentredFactor, CentredMoments, QuadraticObjective
+from gdregress.problem.moments import CentredFactor, CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
+from gdregress.problem.quadratic import QuadraticObjective
+from gdregress.problem.smoothness import HessianBound
 from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.frame import Frame
 
@@ -236,7 +237,8 @@ def test_blocks_of_some_rows_are_positive_and_no_smaller_than_those_of_all(is_sp
     problem.X[: len(problem.X) // 2 * 2 : 2, 1] = 0.0
     objective = problem.objective(is_sparse=is_sparse)
     rows_for_every_second = len(problem.X) // (2 * objective.shape[0])
-    rows = objective.loss.curvature(problem.y, objective.linear_predictor(problem.theta))
+    z = objective.blocks.times(problem.theta)
+    rows = objective.loss.curvature(problem.y, z)
     applied = AppliedHessian(objective, rows, rows_per_column=rows_for_every_second)
     diagonal = applied.diagonal()[:, 0]
     for k, block in enumerate(applied.output_blocks()):
@@ -285,15 +287,15 @@ def bound_matrix(problem, X):
 @each_intercept
 @each_alpha
 @pytest.mark.parametrize("max_gram_columns", [0, 2048], ids=["products", "gram"])
-def test_hessian_bound(name, weighted, fit_intercept, alpha, max_gram_columns, monkeypatch):
-    monkeypatch.setattr(rooms, "_MAX_GRAM_COLUMNS", max_gram_columns)
+def test_hessian_bound(name, weighted, fit_intercept, alpha, max_gram_columns):
     problem = Case(name, weighted=weighted, fit_intercept=fit_intercept, alpha=alpha)
     bound = bound_matrix(problem, problem.X)
-    objective = problem.objective()
-    diagonal = objective.hessian_bound_diagonal()
-    assert_allclose(diagonal, np.diag(bound)[:, None, None], rtol=1e-12)
-    assert_allclose(objective.hessian_bound_norm(), np.linalg.eigvalsh(bound)[-1], rtol=1e-8)
-    assert_allclose(objective.hessian_bound_diagonal(), diagonal, rtol=1e-12)  # norm or not
+    found = HessianBound(problem.objective(), max_gram_columns=max_gram_columns)
+    assert_allclose(found.diagonal, np.diag(bound)[:, None, None], rtol=1e-12)
+    assert_allclose(found.norm, np.linalg.eigvalsh(bound)[-1], rtol=1e-8)
+    again = HessianBound(problem.objective(), max_gram_columns=max_gram_columns)
+    assert_allclose(again.norm, found.norm, rtol=1e-8)  # first of all
+    assert_allclose(again.diagonal, found.diagonal, rtol=1e-12)
 
     # It bounds the Hessian of every theta, by its norm and coordinate by coordinate.
     for scale in (0.0, 0.3, 3.0):
@@ -470,7 +472,7 @@ def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
     problem = Case("sigmoid")
     problem.X[:, 1] *= unit
     objective = problem.objective()
-    for frame in (objective.sampled_frame(), objective.exact_frame()):
+    for frame in (objective.frames.sampled(), objective.frames.exact()):
         rows = (problem.X[:, 1] - frame.shift[1]) / frame.scale[1]
         assert 1e-120 < np.mean(rows**2) < 1e120
 
@@ -481,7 +483,7 @@ def test_a_shift_needs_a_fitted_intercept(fit_intercept, is_sparse):
     problem = Case("sigmoid", fit_intercept=fit_intercept)
     problem.X[:, 0] += 1e9
     objective = problem.objective(is_sparse=is_sparse)
-    for frame in (objective.sampled_frame(), objective.exact_frame()):
+    for frame in (objective.frames.sampled(), objective.frames.exact()):
         assert_array_equal(frame.shift != 0.0, [fit_intercept, *[False] * (len(frame.shift) - 1)])
 
 
@@ -491,4 +493,4 @@ def test_a_sparse_sample_that_is_no_likeness_does_not_fill_x():
     X[::40] = 1e9
     blocks = RowBlocks(sparse.csr_matrix(X), np.zeros((len(X), 1)))
     objective = BlockObjective(blocks, KINDS["squares"].loss, ElasticNet(), 1)
-    assert not objective.sampled_frame().is_shifted
+    assert not objective.frames.sampled().is_shifted

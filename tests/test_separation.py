@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
 from gdregress.problem.losses import LogLoss, SoftmaxLoss
+from gdregress.problem.margins import largest_move, smallest_rival
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
@@ -379,7 +380,7 @@ def test_a_newton_step_that_moves_no_row_by_1_leaves_no_separation(name):
         z = X @ direction[:-1, 0] + direction[-1, 0]
         moved = np.abs(z).max() if name == "sigmoid" else np.ptp(z, axis=1).max()
         assert moved >= 1.0 - 1e-6
-        assert_allclose(objective.largest_move(direction), moved, rtol=1e-9)
+        assert_allclose(largest_move(objective, direction), moved, rtol=1e-9)
 
 
 def test_the_smallest_rival():
@@ -390,4 +391,4 @@ def test_the_smallest_rival():
     p = expit(X @ theta[:-1, 0] + theta[-1, 0])[:, 0]
     rival = np.where(y == 1, 1 - p, p) * weight
     expected = rival[weight > 0].min() / weight.sum()
-    assert_allclose(Design(X, y, weight).objective().smallest_rival(theta), expected, rtol=1e-12)
+    assert_allclose(smallest_rival(Design(X, y, weight).objective(), theta), expected, rtol=1e-12)

@@ -13,9 +13,10 @@ from .._checks import check_sample_weight, normalised_weights
 from ..linear import LinearRegression
 from ..problem.losses import SquaredLoss
 from ..problem.moments import CentredFactor
-from ..problem.objective import BlockObjective, overflow
+from ..problem.objective import BlockObjective
 from ..problem.penalty import ElasticNet
 from ..rows.blocks import RowBlocks
+from ..rows.overflow import overflow
 from ..rows.threads import single_threaded_blas
 from ._text import TextTable, number
 
@@ -230,7 +231,7 @@ class _Design:
         objective = BlockObjective(
             blocks, SquaredLoss(), ElasticNet(), 1, fit_intercept=fit_intercept
         )
-        frame = objective.exact_frame()
+        frame = objective.frames.exact()
         factor = CentredFactor.from_objective(objective.in_frame(frame), frame, np.zeros(1))
         if not np.isfinite(factor.root).all():
             raise FloatingPointError(overflow("X"))

@@ -29,6 +29,7 @@ import numpy as np
 from scipy import linalg
 
 from ..problem.basis import Basis
+from ..problem.margins import largest_leverage
 from ..problem.objective import BlockObjective
 from ..problem.penalty import ElasticNet
 from ..solvers.gap import OptimalityGap, gain
@@ -258,7 +259,7 @@ class _Smooth:
         length = float(np.linalg.norm(root @ gradient.ravel()))
         size = 1.0 + float(np.abs(theta_u).sum(axis=0).max())
         length += _NOISE * _EPS * math.sqrt(len(free)) * size / math.sqrt(values[0])
-        a = length * inside.largest_leverage(root)
+        a = length * largest_leverage(inside, root)
         return length**2 * _growth(a), a < _NEAR
 
     def _free(self, n_columns: int) -> np.ndarray:

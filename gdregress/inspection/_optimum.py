@@ -15,6 +15,7 @@ from scipy import linalg
 
 from ..history import StopReason
 from ..problem.basis import Basis
+from ..problem.margins import largest_move
 from ..problem.objective import BlockObjective
 from ..problem.penalty import ElasticNet
 from ..rows.blocks import Block, RowBlocks
@@ -198,9 +199,9 @@ def _check_design(problem: Problem) -> None:
 
 def sure_frame(objective: BlockObjective) -> Any:
     """A frame that is sure where one is needed at all."""
-    frame = objective.sampled_frame()
+    frame = objective.frames.sampled()
     return (
-        frame if frame.is_identity and not objective.blocks.is_sparse else objective.exact_frame()
+        frame if frame.is_identity and not objective.blocks.is_sparse else objective.frames.exact()
     )
 
 
@@ -315,7 +316,7 @@ def _newton_step(
 
 def _check_overlap(problem: Problem, inside: BlockObjective, step: np.ndarray) -> None:
     """Refuse classes that are separated, which a Newton step that moves no row by 1 rules out."""
-    if not inside.largest_move(step) < AT_REST:
+    if not largest_move(inside, step) < AT_REST:
         found = separation_near(problem.objective, problem.theta)
         if found.kind != "none":
             raise _separated(problem, found)

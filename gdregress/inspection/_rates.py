@@ -11,6 +11,7 @@ from scipy import linalg
 
 from .._base import BaseRegression
 from ..problem.losses import SquaredLoss
+from ..problem.margins import margins
 from ..problem.moments import CentredFactor
 from ..problem.objective import BlockObjective
 from ..rows.frame import Frame
@@ -219,7 +220,7 @@ class _Standardized:
 
     @classmethod
     def of(cls, objective: BlockObjective) -> _Standardized:
-        frame = objective.exact_frame()
+        frame = objective.frames.exact()
         squares = objective
         if not objective.is_quadratic:
             blocks = objective.blocks
@@ -312,7 +313,7 @@ def _of_likelihood(
         half = half @ np.kron(np.eye(n_terms), linalg.null_space(np.ones((1, n_outputs))))
     sigma = linalg.svdvals(half)
     sigma = sigma[sigma > len(sigma) * _EPS * sigma[0]]
-    separated = objective.penalty.l2 == 0.0 and inside.margins(theta)[0] > 0.0
+    separated = objective.penalty.l2 == 0.0 and margins(inside, theta)[0] > 0.0
     lambda_min = 0.0 if separated else float(sigma[-1] ** 2)
     gap = np.array([max(before - after, 0.0)])
     return _bounds(lambda_max, lambda_min, np.array([lambda_min]), gap, tol * gain(objective))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..logistic import LogisticRegression
+from ..problem.margins import largest_move
+from ..rows.columns import spans
 from ..solvers.newton.separation import separation as separation_of
 from ._problem import Problem, unfitted_problem_of
 from ._text import TextTable, number
@@ -173,9 +175,9 @@ def _normalised(problem: Problem, direction: np.ndarray) -> np.ndarray:
     """The direction, with the row that moves most moving by 1, and without rounding."""
     if not direction.any():
         return direction
-    direction = direction / problem.objective.largest_move(direction[:, None])
+    direction = direction / largest_move(problem.objective, direction[:, None])
     pull = np.abs(direction)
-    pull[:-1] *= problem.objective.column_spans()[:, None]
+    pull[:-1] *= spans(problem.objective.blocks)[:, None]
     return np.where(pull > _ROUNDING * 1e-3, direction, 0.0)
 
 

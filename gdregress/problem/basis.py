@@ -15,11 +15,12 @@ import math
 import numpy as np
 from scipy import linalg
 
+from ..rows.columns import largest_values
 from ..rows.design import DenseDesign
 from ..rows.frame import Frame
 from ..rows.kernels import LargestMove
+from ..rows.overflow import overflow
 from .moments import CentredFactor
-from .objective import overflow
 
 __all__ = ["Basis", "worthwhile_basis"]
 
@@ -76,7 +77,7 @@ class Basis:
     def _of(cls, framed):
         if framed.blocks.n_features >= framed.blocks.n_weighing:
             return cls._of_root(framed, *_centred_rows(framed))
-        if framed.gram is None:
+        if framed.bound.gram is None:
             return cls._of_root(framed, *_centred_factor(framed))
         gram, mean = _centred_gram(framed)
         unit = np.sqrt(gram.diagonal())
@@ -114,7 +115,7 @@ class Basis:
         if not self.null.shape[1]:
             return True
         some = self.null @ np.random.default_rng(0).standard_normal(self.null.shape[1])
-        size = np.abs(some[:-1]) @ framed.column_sizes() + np.abs(some[-1])
+        size = np.abs(some[:-1]) @ largest_values(framed.blocks) + np.abs(some[-1])
         moved = framed.blocks.reduce(LargestMove(np.abs), some[:, None, None])
         return float(moved[0]) <= _ROUNDING * size
 
@@ -160,12 +161,11 @@ def worthwhile_basis(framed):
 
 def _centred_gram(framed):
     """The weighted covariance of the columns of the frame, and their means."""
-    gram, mean = framed.gram, np.zeros(framed.blocks.n_features)
+    gram, mean = framed.bound.gram, np.zeros(framed.blocks.n_features)
     if framed.fit_intercept:
         mean = gram[-1, :-1] / gram[-1, -1]
         gram = gram - np.outer(gram[-1], gram[-1]) / gram[-1, -1]
-        noise = framed.frame.noise(mean)
-        constant = gram[:-1].diagonal() <= noise**2
+        constant = framed.frame.constant(mean, gram[:-1].diagonal())
         gram[:-1][constant] = gram[:, :-1][:, constant] = 0.0
     return gram[:-1, :-1], mean
 
@@ -185,8 +185,8 @@ def _centred_rows(framed):
     mean = np.zeros(rows.shape[1])
     if framed.fit_intercept:
         mean = weight @ rows / weight.sum()
-        noise = framed.frame.noise(mean)
-        rows = np.where(np.ptp(rows, axis=0) <= noise, 0.0, rows - mean)
+        constant = framed.frame.constant(mean, np.ptp(rows, axis=0) ** 2)
+        rows = np.where(constant, 0.0, rows - mean)
     if not np.isfinite(rows).all():
         raise FloatingPointError(overflow("X"))
     return rows * np.sqrt(weight)[:, None], mean, weight.sum()

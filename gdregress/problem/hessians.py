@@ -4,7 +4,7 @@ The contract of both, of the smooth part of the objective at one theta:
 
 ``product(direction)`` : shape of direction, (n_features + 1, n_models, n_outputs)
     ``H direction``.
-``diagonal()`` : shape (n_features + 1, 1, n_outputs)
+``diagonal()`` : shape (n_features + 1, n_models, n_outputs)
 ``output_blocks()`` : shape (n_outputs, n_features + 1, n_features + 1)
     The blocks on the diagonal, one of each output.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from ..rows.blocks import PerRow
 from .kernels import CurvedGrams, CurvedProduct, CurvedSquares
 
-__all__ = ["AppliedHessian", "QuadraticHessian"]
+__all__ = ["AppliedHessian", "QuadraticHessian", "ridge_of"]
 
 # So many rows for each column tell the blocks of a Hessian well enough to precondition it.
 _ROWS_PER_COLUMN = 20
@@ -79,7 +79,7 @@ class AppliedHessian:
         total /= objective.total_weight
         if not objective.fit_intercept:
             total[-1] = 0.0
-        total += objective.penalty.curvature(objective.shape)[:, None, :] * direction
+        total += ridge_of(objective.penalty, objective.shape) * direction
         return total
 
 
@@ -98,3 +98,8 @@ class QuadraticHessian:
 
     def output_blocks(self):
         return np.repeat(self._objective.gram[None], self._objective.shape[1], axis=0)
+
+
+def ridge_of(penalty, shape):
+    """The diagonal of a penalty's Hessian in the shape of theta, shape being that of one model."""
+    return penalty.curvature((shape[0], np.size(penalty.l2), shape[1]))

@@ -14,6 +14,7 @@ import numpy as np
 from .batches import epoch
 from .design import design_of
 from .frame import Frame
+from .kernels import LinearPredictor, PulledBack
 from .threads import fold
 
 __all__ = ["SIZE", "Block", "BlockSize", "PerRow", "RowBlocks"]
@@ -165,6 +166,15 @@ class RowBlocks:
             part = kernel(self.block(slice(begin, end)), *_of_rows(args, begin, end))
             total = part if total is None else kernel.combine(total, part)
         return total
+
+    def times(self, theta):
+        """``[X~ 1] theta`` of all rows, shape (n_samples, n_models, n_outputs)."""
+        parts = self.reduce(LinearPredictor(), theta)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def pull(self, r):
+        """``[X~ 1]^T r`` of all rows, of row quantities r; no weights."""
+        return self.reduce(PulledBack(), PerRow(r))
 
     def batches(self, generator, batch_size):
         """The mini-batches of one epoch, in the original columns; see ``batches``."""

@@ -85,6 +85,13 @@ class Frame:
         """The rounding of columns with such means in the frame: a smaller spread is none."""
         return _ROUNDING * (np.abs(self.shift / self.scale) + np.abs(mean))
 
+    def constant(self, mean, square):
+        """Which columns are constant: their spread in the frame is the rounding of their mean.
+
+        `square` is the mean square around the mean, of each column.
+        """
+        return square <= self.noise(mean) ** 2
+
     def enter(self, theta):
         """theta of the original columns -> theta of the frame."""
         if self.is_identity:

@@ -71,7 +71,7 @@ from scipy import linalg
 from scipy.linalg import lapack
 from scipy.linalg.blas import dnrm2
 
-from ..problem.moments import centred_gram
+from ..problem.margins import conjugate_value, largest_leverage, largest_move
 from .newton.hessian import SingularDirections, factor_hessian
 from .newton.krylov import KrylovMetric
 
@@ -223,7 +223,7 @@ class OptimalityGap:
 
     def _make_root(self):
         """T, with ``T^T T = B^-1``, rows for the intercept and for every direction kept."""
-        frame, mean, gram = centred_gram(self.objective)
+        frame, mean, gram = self.objective.centred_gram
         gram = gram * self._c
         gram.flat[:: len(gram) + 1] += self._l2 / frame.scale**2
         inverse, self._is_full = _inverse_root(gram)
@@ -255,7 +255,7 @@ class OptimalityGap:
         pull = gradient[:-1] - self._l2 * at[:-1]
         steepest = float(np.abs(pull).max(initial=0.0))
         t = 1.0 if self._l2 > 0.0 or steepest <= self._l1 else self._l1 / steepest
-        dual = -objective.conjugate_value(at, t)
+        dual = -conjugate_value(objective, at, t)
         if self._l2 > 0.0:
             excess = np.maximum(np.abs(pull) - self._l1, 0.0)
             dual -= float(np.vdot(excess, excess)) / (2.0 * self._l2)
@@ -296,8 +296,7 @@ class OptimalityGap:
         objective = self.objective
         if self._l1 > 0.0 and self._l2 == 0.0 and theta.shape[2] > 1:
             return math.inf  # H vanishes along the gauge of the coefficients, and v does not
-        frame = objective.sampled_frame()
-        frame = frame if frame.is_identity else objective.exact_frame()
+        frame = objective.frames.sure()
         framed = objective.in_frame(frame)
         inside, pull = frame.enter(theta), frame.gradient_inside(v)
         n_parameters = theta.size
@@ -305,7 +304,7 @@ class OptimalityGap:
         if n_parameters > _MAX_FACTORED_PARAMETERS or work > _MAX_COUPLED_WORK:
             hessian = framed.hessian_at(inside)
             step, decrement = KrylovMetric(framed).solve(hessian, pull, 0.0)
-            return decrement if framed.largest_move(step) <= 1.0 else math.inf
+            return decrement if largest_move(framed, step) <= 1.0 else math.inf
         if self._singular is None or self._singular.framed.frame is not frame:
             self._singular = SingularDirections(framed)
         factored = factor_hessian(framed, framed.hessian(inside), self._singular)
@@ -314,7 +313,7 @@ class OptimalityGap:
             return math.inf
         root = factor.inverse_root()
         length = float(dnrm2(root @ pull.ravel()))
-        return _self_concordant(length, framed.largest_leverage(root))
+        return _self_concordant(length, largest_leverage(framed, root))
 
 
 def prove(found, objective, gap, tol):

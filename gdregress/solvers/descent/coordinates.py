@@ -12,8 +12,7 @@ is the same where it is unique, and no row is touched: the maps act on theta and
 
 import numpy as np
 
-from ...problem.moments import centred_gram
-from ...problem.objective import largest_eigenvalue
+from ...problem.smoothness import largest_eigenvalue
 from ...rows.frame import Frame
 from ..gap import is_factorable
 
@@ -39,7 +38,7 @@ class Coordinates:
     """
 
     def __init__(self, objective):
-        base, mean, gram = centred_gram(objective)
+        base, mean, gram = objective.centred_gram
         spread = np.sqrt(gram.diagonal()) * base.scale
         centre = base.shift + base.scale * mean
         # c sigma_j^2 + alpha_2, the curvature of column j: a penalty would bend a small column

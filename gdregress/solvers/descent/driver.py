@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...history import StopReason
-from ...problem.moments import CentredMoments, QuadraticObjective
+from ...problem.moments import CentredMoments
+from ...problem.quadratic import QuadraticObjective
 from ..gap import OptimalityGap, prove
 from ..least_squares.exact import rank_and_condition
 from ..newton.separation import separation_near

@@ -282,8 +282,7 @@ def _from_factor(objective, moments):
 def _wide(objective):
     """At least as many columns as rows: the minimum norm from the centred rows themselves."""
     blocks = objective.blocks
-    frame = objective.sampled_frame()
-    frame = frame if frame.is_identity else objective.exact_frame()
+    frame = objective.frames.sure()
     framed = objective.in_frame(frame)
     rows = framed.blocks.block(slice(0, blocks.n_samples))
     X = rows.design.dense()
@@ -298,8 +297,8 @@ def _wide(objective):
     target = (rows.y - mean_y) * root_weight
     if not np.all(np.isfinite(centred)):
         raise FloatingPointError("X overflows float64 when centred; rescale it to ordinary units.")
-    norms = np.linalg.norm(centred, axis=0)
-    centred[:, norms <= frame.noise(mean_x) * np.sqrt(total_weight)] = 0.0
+    square = np.linalg.norm(centred, axis=0) ** 2 / total_weight
+    centred[:, frame.constant(mean_x, square)] = 0.0
     factor = CentredFactor(
         frame,
         np.zeros(rows.y.shape[1]),

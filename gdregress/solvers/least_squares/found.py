@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg.blas import dnrm2
 
 from ...history import StopReason
-from ...problem.objective import overflow
+from ...rows.overflow import overflow
 from ..solution import Solution
 
 __all__ = ["LeastSquaresSolution", "extreme_units", "noticeable"]

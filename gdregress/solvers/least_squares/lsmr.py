@@ -48,9 +48,9 @@ class CentredDesign:
     """
 
     def __init__(self, objective):
-        columns = objective.column_statistics()
+        columns = objective.frames.columns()
         frame = columns.frame(allow_shift=objective.fit_intercept)
-        self.framed = framed = objective.in_frame(frame)
+        self.framed = objective.in_frame(frame)
         blocks = objective.blocks
         weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
         self.total_weight = objective.total_weight
@@ -60,10 +60,10 @@ class CentredDesign:
         self.mean_x, self.mean_y = np.zeros(n_features), np.zeros(n_outputs)
         spread = columns.spread / frame.scale
         if objective.fit_intercept:
-            self.mean_x = framed.pulled_back(weight)[:-1] / self.total_weight
+            self.mean_x = self.framed.blocks.pull(weight)[:-1] / self.total_weight
             for _ in range(2):  # once more: the first mean has the rounding of the sum of y
                 self.mean_y += weight @ (blocks.y - self.mean_y) / self.total_weight
-            spread[spread <= frame.noise(self.mean_x)] = 0.0
+            spread[frame.constant(self.mean_x, spread**2)] = 0.0
         else:
             spread = np.hypot(spread, columns.mean / frame.scale)
         self.spread = spread
@@ -72,12 +72,12 @@ class CentredDesign:
     def forward(self, coef):
         """``diag(sqrt(s)) (X~ - 1 mean^T) coef``, (n_samples,)."""
         theta = np.append(coef, -(self.mean_x @ coef))[:, None, None]
-        rows = self.framed.linear_predictor(theta)[:, 0, 0]
+        rows = self.framed.blocks.times(theta)[:, 0, 0]
         return self.root_weight * rows if self._is_weighted else rows
 
     def backward(self, rows):
         """Its transpose times `rows`, (n_features,)."""
-        product = self.framed.pulled_back(self.root_weight * rows if self._is_weighted else rows)
+        product = self.framed.blocks.pull(self.root_weight * rows if self._is_weighted else rows)
         return product[:-1] - self.mean_x * product[-1]
 
     def operator(self, unit, ridge):

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._linalg import append_rows
-from ...problem.moments import CentredFactor, QuadraticObjective
+from ...problem.moments import CentredFactor
+from ...problem.quadratic import QuadraticObjective
 from ...rows.blocks import RowBlocks
 from ...rows.design import stacked
 from ...rows.frame import Frame
@@ -87,7 +88,7 @@ class LeastSquaresStream:
         unit = self._units(objective.blocks)
         blocks = unit._in_units(objective.blocks)
         y_shift = blocks.sample(_SAMPLE_ROWS).y.mean(axis=0) * self.fit_intercept
-        frame = objective.sampled_frame()
+        frame = objective.frames.sampled()
         triangle = blocks.in_frame(frame).reduce(RFactor(y_shift, self.fit_intercept))
         total_weight = blocks.total_weight
         _check_finite(triangle, total_weight)

@@ -2,6 +2,7 @@
 
 import math
 
+from ...problem.margins import largest_move
 from .hessian import SingularDirections, factor_hessian
 from .steps import QuasiNewton, backtrack, with_gradient
 
@@ -112,7 +113,7 @@ class LazyMetric:
         if bound * math.exp(0.8 * self._moved) > tolerance:
             return False
         if theta is not self._taken_at:
-            self._moved = min(self.rows.largest_move(theta - self._taken_at), _FAR)
+            self._moved = min(largest_move(self.rows, theta - self._taken_at), _FAR)
             missing = self._moved + math.log(bound / tolerance) if bound > 0.0 else -math.inf
             if missing > 0.0:
                 option = "all" if self.rows is self.framed else "sample"

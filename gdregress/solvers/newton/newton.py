@@ -18,6 +18,7 @@ import numpy as np
 
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
+from ...problem.margins import largest_move, margins, smallest_rival
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
 from .row_space import RowSpace
@@ -98,7 +99,7 @@ class _Run:
         self._choose, space = choose, None
         if not theta.any():  # another start may lie outside the row space
             space = RowSpace.of(objective)
-        self._enter(space or objective.solver_frame(), theta, choose)
+        self._enter(space or objective.frames.best(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))
         zero = np.zeros_like(self.at.theta)
@@ -279,7 +280,7 @@ class _Run:
     def _all_separated(self):
         """Whether theta separates the classes: without a penalty, do not run after an optimum."""
         confident = self.loss < _CONFIDENT * self._at_zero
-        if not (confident and self.framed.margins(self.at.theta)[0] > 0.0):
+        if not (confident and margins(self.framed, self.at.theta)[0] > 0.0):
             return False
         self.separation = Separation.along(self.objective, "complete", self.outside[:, 0])
         return True
@@ -299,10 +300,10 @@ class _Run:
     def _is_ruled_out(self):
         """Whether the last step, or the decrement, proves that there is no separation."""
         if self.metric.is_exact:
-            return self.framed.largest_move(self._direction) < AT_REST
+            return largest_move(self.framed, self._direction) < AT_REST
         if self.metric.is_saturated:
             return False
-        return self.framed.smallest_rival(self.at.theta) > 4.0 * self.tolerance
+        return smallest_rival(self.framed, self.at.theta) > 4.0 * self.tolerance
 
     def result(self):
         """theta of the original columns, in the gauge of mean zero over the classes."""
@@ -321,5 +322,5 @@ def _keeps_separating(framed, direction):
     Near a finite optimum it moves no row, near separation the separated ones by 1: what can be
     said where there are too many unknowns for more.
     """
-    low, high = framed.margins(direction)
+    low, high = margins(framed, direction)
     return high > AT_REST and low > -1e-3 * high

@@ -91,7 +91,7 @@ class RowSpace(Frame):
     def _inside(self, coef):
         """``Q^T coef`` of coefficients (n_features, k) of the outer frame."""
         theta = np.vstack([coef, -(self._mean @ coef)])[:, None]
-        z = self.outer.linear_predictor(theta)[self._taken, 0]
+        z = self.outer.blocks.times(theta)[self._taken, 0]
         return linalg.solve_triangular(self._root, z, lower=True, check_finite=False)
 
     def _outside(self, coef):
@@ -100,7 +100,7 @@ class RowSpace(Frame):
         rows[self._taken] = linalg.solve_triangular(
             self._root, coef, lower=True, trans="T", check_finite=False
         )
-        pulled = self.outer.pulled_back(rows)
+        pulled = self.outer.blocks.pull(rows)
         return pulled[:-1] - np.outer(self._mean, pulled[-1])
 
     def enter(self, theta):
@@ -279,7 +279,7 @@ def _add_slabs(total, part):
 
 def _measure_sparse(objective):
     """The rows of a sparse X, in a frame whose shifts leave no mean far from the spread."""
-    blocks, frame = objective.blocks, objective.solver_frame()
+    blocks, frame = objective.blocks, objective.frames.best()
     weighing, share = _weighing(blocks)
     X = blocks.in_frame(frame).block(slice(0, blocks.n_samples)).design.rows
     X = X if len(weighing) == X.shape[0] else X[weighing]

@@ -38,8 +38,9 @@ from scipy import linalg, sparse
 from scipy.optimize import linprog
 
 from ...problem.basis import Basis, worthwhile_basis
-from ...rows.blocks import PerRow
-from ...rows.kernels import LinearPredictor, Moments, PulledBack
+from ...problem.margins import largest_move, margins
+from ...rows.columns import spans
+from ...rows.kernels import Moments
 from .choice import sampled_metric
 from .full import FullMetric
 from .steps import backtrack
@@ -94,7 +95,7 @@ class Separation(NamedTuple):
         pull = np.abs(direction[:-1])
         if direction.shape[1] > 1:  # adding a constant to all classes separates nothing
             pull = np.ptp(direction[:-1], axis=1, keepdims=True)
-        pull = pull[:, 0] * objective.column_spans()
+        pull = pull[:, 0] * spans(objective.blocks)
         return cls(kind, direction, np.flatnonzero(pull > 1e-3 * pull.max(initial=0.0)))
 
 
@@ -121,7 +122,7 @@ def separation(objective):
         return _of_wide(objective)
     if objective.shape[0] * objective.shape[1] > _MAX_UNKNOWNS:
         return Separation.without(objective, "undecided")
-    framed = objective.in_frame(objective.solver_frame())
+    framed = objective.in_frame(objective.frames.best())
     theta = np.zeros((objective.shape[0], 1, objective.shape[1]))
     sampled = sampled_metric(framed)
     if sampled is not None:
@@ -138,12 +139,12 @@ def separation_near(objective, theta):
     What it finds may be a part of the whole. A problem that is too large is looked at for complete
     separation by theta itself.
     """
-    if objective.margins(theta)[0] > 0.0:
+    if margins(objective, theta)[0] > 0.0:
         return Separation.along(objective, "complete", theta[:, 0])
     n_features, n_outputs = objective.shape
     if n_features * n_outputs > _MAX_UNKNOWNS or n_features > objective.blocks.n_weighing:
         return Separation.without(objective, "undecided")
-    framed = objective.in_frame(objective.solver_frame())
+    framed = objective.in_frame(objective.frames.best())
     return _by_newton(objective, framed, framed.frame.enter(theta))[0]
 
 
@@ -152,7 +153,7 @@ def _of_wide(objective):
     blocks = objective.blocks
     if blocks.n_features * blocks.n_weighing > _MAX_WIDE:
         return Separation.without(objective, "undecided")
-    pairs = _Pairs(objective, Basis.of(objective.in_frame(objective.solver_frame())))
+    pairs = _Pairs(objective, Basis.of(objective.in_frame(objective.frames.best())))
     return pairs.separation_of_all() or pairs.separation_in(np.eye(pairs.n_rows))
 
 
@@ -167,7 +168,7 @@ def _by_newton(objective, framed, theta):
     ask_below = _NEAR * float(framed.value(np.zeros_like(theta))[0])
     pairs, decrement = None, 0.0
     for _ in range(_MAX_STEPS):
-        if framed.margins(at.theta)[0] > 0.0:
+        if margins(framed, at.theta)[0] > 0.0:
             direction = framed.frame.leave(at.theta)[:, 0]
             return Separation.along(objective, "complete", direction), pairs
         before = decrement
@@ -175,7 +176,7 @@ def _by_newton(objective, framed, theta):
         if metric.is_suspicious and (basis := worthwhile_basis(framed)) is not None:
             theta = basis.enter(framed.frame.leave(at.theta))
             return _by_newton(objective, objective.in_frame(basis), theta)
-        if metric.is_exact and framed.largest_move(step) < AT_REST:
+        if metric.is_exact and largest_move(framed, step) < AT_REST:
             return Separation.without(objective), pairs
         if 0.25 * before < decrement < ask_below:
             ask_below = _NEAR * decrement
@@ -308,7 +309,7 @@ class _Pairs:
         return vectors[:, values <= len(values) * _EPS * values[-1] * _SLACK]
 
     def _predictors(self, direction):
-        return np.concatenate(self._blocks.reduce(LinearPredictor(), direction))[:, 0]
+        return self._blocks.times(direction)[:, 0]
 
     def _direction(self, unknowns):
         """In the basis, shape (n_columns + 1, 1, n_outputs)."""
@@ -338,7 +339,7 @@ class _Pairs:
         else:
             pull = -remaining.astype(np.float64)
             pull[np.arange(len(pull)), self._own] = remaining.sum(axis=1)
-        total = self._blocks.reduce(PulledBack(), PerRow(pull))[: self.n_rows]
+        total = self._blocks.pull(pull)[: self.n_rows]
         return (self.space.T @ total[:, self._n_outputs > 1 :]).ravel()
 
     def constraints(self, flat):

@@ -1,0 +1,145 @@
+"""The quadratic objective of least squares from its moments, with the face of ``objective``."""
+
+from functools import cached_property
+
+import numpy as np
+
+from ..rows.overflow import check_squares
+from .evaluation import Evaluation
+from .hessians import QuadraticHessian
+from .smoothness import largest_eigenvalue
+
+__all__ = ["QuadraticObjective"]
+
+_EPS = np.finfo(np.float64).eps
+
+
+class QuadraticObjective:
+    """Least squares from its moments: an evaluation costs (p + 1)^2, whatever the rows.
+
+    With ``A = [[R / sqrt(S), 0], [mean_x^T, 1]]`` and ``d = [q / sqrt(S), mean_y]``,
+
+        L(theta) = 1/2 |A theta - d|^2 + rest / (2 S) + penalty(W),    gradient A^T (A theta - d).
+
+    A sum of squares: expanded into moments it would cancel, and go negative near the optimum.
+    theta is that of the original columns.
+    """
+
+    is_quadratic = True
+    curvature_bound = 1.0
+
+    def __init__(self, factor, penalty, *, fit_intercept=True):
+        self.factor = factor
+        frame, root_weight = factor.frame, np.sqrt(factor.total_weight)
+        n_features, n_outputs = factor.q.shape
+        self.shape = (n_features + 1, n_outputs)
+        self.penalty, self.fit_intercept = penalty, fit_intercept
+        self.A = np.zeros((n_features + 1, n_features + 1))
+        self.A[:-1, :-1] = factor.root * frame.scale / root_weight
+        if fit_intercept:
+            self.A[-1, :-1] = frame.shift + frame.scale * factor.mean_x
+            self.A[-1, -1] = 1.0
+        self._A_transposed = np.ascontiguousarray(self.A.T)
+        d = np.vstack([factor.q / root_weight, factor.mean_y + factor.y_shift])
+        self.d = d[:, None, :]
+        self.floor = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
+
+    @property
+    def has_l1(self):
+        return self.penalty.has_l1
+
+    def _residual(self, theta):
+        e = np.dot(self.A, theta.reshape(len(theta), -1)).reshape(theta.shape)
+        e -= self.d
+        return e
+
+    def _value(self, theta, e):
+        if theta.shape[1] == 1:
+            value = np.array([0.5 * np.vdot(e, e) + self.floor])
+        else:
+            value = 0.5 * np.einsum("jmk,jmk->m", e, e) + self.floor
+        if self.penalty.has_l1 or self.penalty.has_l2:
+            value += self.penalty.value(theta)
+        return value
+
+    def at(self, theta):
+        """The objective at a point; see ``evaluation``."""
+        return Evaluation(self, theta)
+
+    def value(self, theta):
+        return self._value(theta, self._residual(theta))
+
+    def smooth_value(self, theta):
+        return self.value(theta) - self.penalty.l1_value(theta)
+
+    def value_and_gradient(self, theta):
+        e = self._residual(theta)
+        gradient = np.dot(self._A_transposed, e.reshape(len(e), -1)).reshape(theta.shape)
+        return self._value(theta, e), self.penalty.add_gradient(theta, gradient)
+
+    def hessian_product(self, theta, direction):
+        flat = np.dot(self._A_transposed, np.dot(self.A, direction.reshape(len(direction), -1)))
+        return self.penalty.add_gradient(direction, flat.reshape(direction.shape))
+
+    @cached_property
+    def gram(self):
+        """``A^T A`` and the penalty, (n_features + 1, n_features + 1): the Hessian of an output."""
+        gram = self._A_transposed @ self.A
+        gram.flat[:: len(gram) + 1] = self.hessian_bound_diagonal()[:, 0, 0]
+        return gram
+
+    def hessian(self, theta):
+        """The Hessian, (q, q) in the order of ``theta.ravel()``, regular as that of blocks is."""
+        gram = self.gram.copy()
+        if not self.fit_intercept:
+            gram[-1, -1] = 1.0
+        return np.kron(gram, np.eye(self.shape[1]))
+
+    def expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian`."""
+        return *self.value_and_gradient(theta), self.hessian(theta)
+
+    def hessian_at(self, theta):
+        """The Hessian, never formed; see ``hessians``."""
+        return QuadraticHessian(self)
+
+    def curved_expansion(self, theta):
+        """:meth:`value_and_gradient` and :meth:`hessian_at`."""
+        return *self.value_and_gradient(theta), self.hessian_at(theta)
+
+    def proximal(self, theta, step):
+        return self.penalty.proximal(theta, step)
+
+    @cached_property
+    def _bound_diagonal(self):
+        squares = np.einsum("ij,ij->j", self.A, self.A)
+        check_squares(squares, self.A.any(axis=0))
+        return (squares[:, None] + self.penalty.curvature((len(squares), 1)))[:, None, :]
+
+    def hessian_bound_diagonal(self):
+        return self._bound_diagonal
+
+    @cached_property
+    def _bound_norm(self):
+        return largest_eigenvalue(self.gram)
+
+    def hessian_bound_norm(self):
+        return self._bound_norm
+
+    @cached_property
+    def centred_gram(self):
+        """The frame, the means and ``1/S sum_i s_i (x~_i - mean)(x~_i - mean)^T`` of the columns
+        there."""
+        factor = self.factor
+        return factor.frame, factor.mean_x, factor.root.T @ factor.root / factor.total_weight
+
+    @cached_property
+    def reach(self):
+        root_weight = np.sqrt(self.factor.total_weight)
+        spread = np.hypot(np.linalg.norm(self.factor.q), np.sqrt(self.factor.rest.sum()))
+        size = float(np.linalg.norm(self.d[-1]))
+        spread = float(spread) / root_weight
+        return spread if spread > 8.0 * _EPS * size else size
+
+    def column_centres(self):
+        return self.A[-1, :-1], np.einsum("ij,ij->j", self.A[:-1, :-1], self.A[:-1, :-1])

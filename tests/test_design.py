@@ -1,0 +1,112 @@
+"""The verbs of a design, dense and sparse, in every frame, are what their formulas say."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from gdregress.rows.design import design_of, stacked
+from gdregress.rows.frame import Frame
+
+RNG = np.random.default_rng(0)
+N_ROWS, N_FEATURES = 9, 3
+FRAMES = {
+    "identity": Frame.identity(3),
+    "shifted": Frame(np.array([4.0, -2.0, 0.0]), np.ones(3)),
+    "scaled": Frame(np.zeros(3), np.array([0.25, 1.0, 64.0])),
+    "both": Frame(np.array([4.0, -2.0, 0.5]), np.array([0.125, 8.0, 2.0])),
+}
+CONTAINERS = {
+    "dense": np.asarray,
+    "F": np.asfortranarray,
+    "float32": lambda X: X.astype(np.float32),
+    "CSR": sparse.csr_matrix,
+    "CSR array": sparse.csr_array,
+}
+
+
+@pytest.fixture(params=[(c, f) for c in CONTAINERS for f in FRAMES], ids="-".join)
+def case(request):
+    """A design of a block, and the plain rows ``[x~ 1]``."""
+    container, frame = CONTAINERS[request.param[0]], FRAMES[request.param[1]]
+    X = RNG.integers(-4, 5, (N_ROWS, N_FEATURES)) * 0.25
+    design = frame.applied(design_of(container(X)).part(0, N_ROWS))
+    A = np.column_stack([(X - frame.shift) / frame.scale, np.ones(N_ROWS)])
+    return design, A
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "weighted"])
+def weight(request):
+    return RNG.uniform(0, 2, N_ROWS) if request.param else None
+
+
+def plain(s):
+    return np.ones(N_ROWS) if s is None else s
+
+
+@pytest.mark.parametrize(("n_models", "n_outputs"), [(1, 1), (1, 3), (4, 1), (2, 3)])
+def test_times_and_pull(case, weight, n_models, n_outputs):
+    design, A = case
+    theta = RNG.standard_normal((N_FEATURES + 1, n_models, n_outputs))
+    assert_allclose(design.times(theta), np.einsum("ij,jmk->imk", A, theta), atol=1e-13)
+    assert_array_equal(design.times(np.zeros_like(theta)), np.zeros((N_ROWS, n_models, n_outputs)))
+    r = RNG.standard_normal((N_ROWS, n_models, n_outputs))
+    expected = np.einsum("ij,i,imk->jmk", A, plain(weight), r)
+    assert_allclose(design.pull(r, weight), expected, atol=1e-12)
+    squares = np.einsum("ij,i,imk->jmk", A**2, plain(weight), r)
+    assert_allclose(design.pull_squares(r, weight), squares, rtol=1e-12, atol=1e-11)
+
+
+def test_grams(case, weight):
+    design, A = case
+    s = plain(weight)
+    assert_allclose(design.gram(weight), A.T @ (s[:, None] * A), rtol=1e-12, atol=1e-11)
+    r = RNG.standard_normal((N_ROWS, 2))
+    own, outer = design.outer_grams(r, weight)
+    assert_allclose(own, np.einsum("i,ik,ij,il->jkl", s, r, A, A), rtol=1e-12, atol=1e-11)
+    expected = np.einsum("i,ik,im,ij,il->kjml", s, r, r, A, A)
+    assert_allclose(outer, expected, rtol=1e-12, atol=1e-11)
+
+
+def test_rows_and_what_is_known_of_columns(case):
+    design, A = case
+    rows = A[:, :-1]
+    assert_allclose(design.dense(), rows, rtol=1e-15)
+    assert_allclose(design.row_squares(), np.sum(rows**2, axis=1), rtol=1e-13)
+    assert_allclose(design.limits(), [rows.min(axis=0), rows.max(axis=0)], rtol=1e-15)
+    assert_allclose(design.part(2, 5).dense(), rows[2:5], rtol=1e-15)
+    chosen = np.array([7, 0, 3])
+    assert_allclose(design.take(chosen).dense(), rows[chosen], rtol=1e-15)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_gathered_rows_have_their_ones(container, workers):
+    X = RNG.standard_normal((N_ROWS, N_FEATURES)).astype(np.float32)
+    gather = design_of(CONTAINERS[container](X)).gatherer(5, workers)
+    for chosen in (np.array([8, 1, 1, 0, 4]), np.array([2, 3])):
+        found = gather(chosen)
+        found = found.toarray() if sparse.issparse(found) else found
+        assert_array_equal(found, np.column_stack([X[chosen], np.ones(len(chosen))]))
+        assert found.dtype == np.float64
+
+
+def test_entries_stored_twice_count_once():
+    X = sparse.csr_matrix(([1.0, 2.0, 3.0], ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
+    design = design_of(sparse.csr_matrix((X.data, X.indices, X.indptr), shape=X.shape))
+    doubled = sparse.csr_matrix(
+        (np.array([1.0, 2.0, 3.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2)
+    )
+    assert_array_equal(design_of(doubled).row_squares(), [9.0, 9.0])
+    assert_array_equal(design.row_squares(), [9.0, 9.0])
+    assert doubled.nnz == 3  # as it came
+
+
+def test_rows_below_rows():
+    above, below = RNG.standard_normal((2, 3)), RNG.standard_normal((1, 3))
+    both = np.vstack([above, below])
+    assert_array_equal(stacked(above, below), both)
+    assert_array_equal(stacked(sparse.csr_array(above), below), both)
+    found = stacked(sparse.csr_array(above), sparse.csr_array(below))
+    assert sparse.issparse(found)
+    assert_array_equal(found.toarray(), both)
