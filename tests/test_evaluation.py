@@ -78,7 +78,10 @@ def test_everything_is_the_textbooks_in_whatever_order_it_is_asked(name, order):
 )
 @each_kind
 def test_no_pass_is_made_twice_and_a_pass_gives_all_that_comes_before(name, order, n_passes):
+    """The curvature of squares needs no look at the rows at all."""
     objective, _, theta = draw(name, l1_ratio=0.5)
+    if objective.is_quadratic and order == ["gradient", "curvature"]:
+        n_passes = 1
     at = objective.at(theta)
     first = [getattr(at, what) for what in order]
     again = [getattr(at, what) for what in order]

@@ -45,7 +45,7 @@ def optimum(objective, n_iter=20_000):
         objective.shape[1],
         fit_intercept=objective.fit_intercept,
     )
-    rate = 1.0 / centred.hessian_bound_norm()
+    rate = 1.0 / centred.bound.norm
     theta = point = np.zeros((objective.shape[0], 1, objective.shape[1]))
     t, best, best_theta = 1.0, math.inf, theta
     for _ in range(n_iter):

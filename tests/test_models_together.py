@@ -109,7 +109,7 @@ each_rule = pytest.mark.parametrize("rule", RULES)
 
 def rates_of(objective, rule):
     """Rates from slow to divergent."""
-    natural = 0.05 if rule == "adam" else 1.0 / objective.hessian_bound_norm()
+    natural = 0.05 if rule == "adam" else 1.0 / objective.bound.norm
     return [0.1 * natural, natural, 0.7 * natural, 40.0 * natural]
 
 
@@ -128,7 +128,7 @@ def test_full_batches(rule, name):
 @pytest.mark.parametrize("criterion", ["gradient", "update", "loss"])
 def test_each_stops_by_its_own_criterion(name, criterion):
     objective = objective_of(name, alpha=0.05)
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.05, 1.0, 0.5, 1.5)]
+    rates = [scale / objective.bound.norm for scale in (0.05, 1.0, 0.5, 1.5)]
     tol = {"gradient": 1e-4, "update": 1e-3, "loss": 1e-4}[criterion]
     found = both(objective, Momentum(beta=0.5), rates, tol=tol, criterion=criterion, max_iter=400)
     assert_same(found, 1e-6)
@@ -139,7 +139,7 @@ def test_each_stops_by_its_own_criterion(name, criterion):
 @pytest.mark.parametrize("rule", ["gd", "nesterov"])
 def test_an_l1_penalty(name, rule):
     objective = objective_of(name, alpha=0.1, l1_ratio=0.7)
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.1, 1.0, 0.5)]
+    rates = [scale / objective.bound.norm for scale in (0.1, 1.0, 0.5)]
     found = both(objective, RULES[rule], rates)
     assert_same(found)
     for one, other in zip(found[0], found[2], strict=True):
@@ -174,7 +174,7 @@ def test_on_moments():
     rows = objective_of("three targets", alpha=0.01)
     factor = CentredMoments.from_objective(rows).factor()
     objective = QuadraticObjective(factor, rows.penalty)
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.1, 1.0, 0.5, 30.0)]
+    rates = [scale / objective.bound.norm for scale in (0.1, 1.0, 0.5, 30.0)]
     assert_same(both(objective, Nesterov(), rates))
 
 
@@ -191,7 +191,7 @@ def test_early_stopping_of_each(name):
     objective = objective_of(name)
     validation = objective_of(name).thinned(3)
     rule, starts = GradientDescent(), starts_of(objective, 3)
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.05, 1.0, 30.0)]
+    rates = [scale / objective.bound.norm for scale in (0.05, 1.0, 30.0)]
     settings = settings_of(early_stopping=True, max_iter=30)
     together = [begun(objective, rule, start) for start in starts]
     asked = replace(settings, learning_rate=np.array(rates))
@@ -221,12 +221,12 @@ class Counting:
         self.passes.append(theta.shape[1])
         return self.objective.value(theta)
 
-    value_and_gradient = smooth_value = hessian_product = None  # not what a descent should need
+    value_and_gradient = None  # not what a descent should need
 
 
 def test_one_pass_an_iteration_for_those_that_run():
     objective = Counting(objective_of("squares"))
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.1, 1.0, 1e9)]
+    rates = [scale / objective.bound.norm for scale in (0.1, 1.0, 1e9)]
     starts = starts_of(objective, 3, seed=1)
     states = [begun(objective, GradientDescent(), start) for start in starts]
     settings = settings_of(learning_rate=np.array(rates), max_iter=20)
@@ -254,7 +254,7 @@ def test_a_line_search_evaluates_nothing_twice(rule, at_points):
 
 def test_an_interruption_leaves_every_model_at_its_last_iteration():
     objective = objective_of("softmax", alpha=0.01)
-    rates = [scale / objective.hessian_bound_norm() for scale in (0.1, 1.0, 0.5)]
+    rates = [scale / objective.bound.norm for scale in (0.1, 1.0, 0.5)]
     rule, starts = Momentum(), starts_of(objective, 3)
 
     class Interrupted(Counting):

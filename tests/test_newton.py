@@ -477,7 +477,7 @@ def test_the_direction_is_newtons_where_columns_depend_on_each_other(name):
     at = metric.look(theta)
     direction, _ = metric.direction(at, 0.0)
     assert metric.is_exact
-    assert_allclose(objective.hessian_product(theta, direction), -at.gradient, atol=1e-13)
+    assert_allclose(objective.hessian_at(theta).product(direction), -at.gradient, atol=1e-13)
 
 
 # The start

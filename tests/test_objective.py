@@ -115,7 +115,7 @@ def test_value_and_gradient_are_the_textbooks(name, weighted, fit_intercept, alp
 def test_gradient_is_the_slope_of_the_smooth_value(name, frame, fit_intercept, l1_ratio):
     problem = Case(name, fit_intercept=fit_intercept, l1_ratio=l1_ratio)
     objective = problem.objective(frame)
-    expected = slope(lambda theta: objective.smooth_value(theta)[0], problem.theta)
+    expected = slope(lambda theta: objective.at(theta).smooth_loss[0], problem.theta)
     if not fit_intercept:
         expected[-1] = 0.0
     assert_allclose(objective.value_and_gradient(problem.theta)[1], expected, atol=1e-8)
@@ -130,7 +130,7 @@ def test_in_a_frame_it_is_the_same_function(name):
     framed_value, framed_gradient = framed.value_and_gradient(inside)
     assert_allclose(framed_value, value, rtol=1e-12)
     assert_allclose(FRAME.gradient_outside(framed_gradient), gradient, atol=1e-12)
-    assert_allclose(framed.smooth_value(inside), plain.smooth_value(problem.theta), rtol=1e-12)
+    assert_allclose(framed.at(inside).smooth_loss, plain.at(problem.theta).smooth_loss, rtol=1e-12)
 
 
 @each_kind
@@ -169,11 +169,11 @@ def test_an_intercept_that_is_not_fitted_is_inert(name):
     problem = Case(name, fit_intercept=False)
     objective = problem.objective()
     assert_array_equal(objective.value_and_gradient(problem.direction)[1][-1], 0.0)
-    assert_array_equal(objective.hessian_product(problem.theta, problem.direction)[-1], 0.0)
+    assert_array_equal(objective.hessian_at(problem.theta).product(problem.direction)[-1], 0.0)
     applied = objective.hessian_at(problem.theta)
     assert_array_equal(applied.product(problem.direction)[-1], 0.0)
     assert_array_equal(applied.diagonal()[-1], 0.0)
-    assert_array_equal(objective.hessian_bound_diagonal()[-1], 0.0)
+    assert_array_equal(objective.bound.diagonal[-1], 0.0)
     hessian, K = objective.hessian(problem.theta), problem.kind.n_outputs
     assert_array_equal(hessian[-K:], np.eye(K * (N_FEATURES + 1))[-K:])
     assert_array_equal(hessian[:, -K:], np.eye(K * (N_FEATURES + 1))[:, -K:])
@@ -218,7 +218,7 @@ def test_hessian_is_the_textbooks_and_its_products_agree(name, weighted, fit_int
         assert_allclose(hessian[:fitted, :fitted], expected[:fitted, :fitted], atol=1e-11)
         applied = objective.hessian_at(problem.theta)
         for product in (
-            objective.hessian_product(problem.theta, problem.direction),
+            objective.hessian_at(problem.theta).product(problem.direction),
             applied.product(problem.direction),
         ):
             for m in range(3):
@@ -260,7 +260,7 @@ def test_hessian_is_the_slope_of_the_gradient(name, frame):
     hessian = objective.hessian(problem.theta)
     product = (hessian @ direction.ravel()).reshape(change.shape)
     assert_allclose(product, change, atol=1e-7)
-    assert_allclose(objective.hessian_product(problem.theta, direction), change, atol=1e-7)
+    assert_allclose(objective.hessian_at(problem.theta).product(direction), change, atol=1e-7)
     applied = objective.hessian_at(problem.theta)
     assert_allclose(applied.product(direction), change, atol=1e-7)
     assert_allclose(applied.diagonal().ravel(), np.diag(hessian), rtol=1e-12)
@@ -312,7 +312,7 @@ def test_hessian_products_are_symmetric(name, fit_intercept):
     objective = problem.objective()
     u, v = np.random.default_rng(0).standard_normal((2, *problem.theta.shape))
     left, right = (
-        np.vdot(a, objective.hessian_product(problem.theta, b)) for a, b in ((u, v), (v, u))
+        np.vdot(a, objective.hessian_at(problem.theta).product(b)) for a, b in ((u, v), (v, u))
     )
     assert_allclose(left, right, rtol=1e-12)
 
@@ -325,8 +325,8 @@ def test_hessian_bound_in_a_frame_is_that_of_its_columns(name, norm_first, frame
     bound = bound_matrix(problem, (problem.X - frame.shift) / frame.scale)
     objective = problem.objective(frame)
     if norm_first:
-        assert_allclose(objective.hessian_bound_norm(), np.linalg.eigvalsh(bound)[-1], rtol=1e-8)
-    assert_allclose(objective.hessian_bound_diagonal(), np.diag(bound)[:, None, None], rtol=1e-12)
+        assert_allclose(objective.bound.norm, np.linalg.eigvalsh(bound)[-1], rtol=1e-8)
+    assert_allclose(objective.bound.diagonal, np.diag(bound)[:, None, None], rtol=1e-12)
 
 
 @each_kind
@@ -340,17 +340,17 @@ def test_expected_smoothness_goes_from_the_worst_row_to_the_full_batch(
     s = np.ones(N_ROWS) if problem.weight is None else problem.weight
     squares = np.sum(problem.plain.A**2, axis=1)
     worst = c * np.max(N_ROWS * s / s.sum() * squares) + problem.plain.alpha
-    assert_allclose(objective.expected_smoothness(1), worst, rtol=1e-12)
+    assert_allclose(objective.bound.of_batches(1), worst, rtol=1e-12)
     full = np.linalg.eigvalsh(bound_matrix(problem, problem.X))[-1]
-    assert_allclose(objective.expected_smoothness(N_ROWS), full, rtol=1e-10)
-    between = [objective.expected_smoothness(b) for b in range(1, N_ROWS + 1)]
+    assert_allclose(objective.bound.of_batches(N_ROWS), full, rtol=1e-10)
+    between = [objective.bound.of_batches(b) for b in range(1, N_ROWS + 1)]
     assert np.all(np.diff(between) < 0)
 
 
 def test_expected_smoothness_of_one_row_is_that_row():
     blocks = RowBlocks(np.array([[3.0]]), np.array([[1.0]]))
     objective = BlockObjective(blocks, KINDS["squares"].loss, ElasticNet(), 1)
-    assert_allclose(objective.expected_smoothness(1), 10.0, rtol=1e-12)
+    assert_allclose(objective.bound.of_batches(1), 10.0, rtol=1e-12)
 
 
 # The quadratic from moments
@@ -374,20 +374,20 @@ def test_the_quadratic_has_the_face_and_the_numbers_of_the_blocks(
     assert_allclose(value, blocks.value(theta), rtol=1e-11)
     assert_allclose(gradient, blocks.value_and_gradient(theta)[1], atol=1e-11)
     assert_allclose(
-        quadratic.hessian_product(theta[:, :1], problem.direction),
-        blocks.hessian_product(theta[:, :1], problem.direction),
+        quadratic.hessian_at(theta[:, :1]).product(problem.direction),
+        blocks.hessian_at(theta[:, :1]).product(problem.direction),
         atol=1e-11,
     )
-    assert_allclose(quadratic.hessian_bound_diagonal(), blocks.hessian_bound_diagonal(), rtol=1e-11)
-    assert_allclose(quadratic.hessian_bound_norm(), blocks.hessian_bound_norm(), rtol=1e-11)
+    assert_allclose(quadratic.bound.diagonal, blocks.bound.diagonal, rtol=1e-11)
+    assert_allclose(quadratic.bound.norm, blocks.bound.norm, rtol=1e-11)
 
 
 def test_the_quadratics_gradient_is_the_slope_of_its_value():
     problem = Case("squares", l1_ratio=0.4)
     quadratic = problem.quadratic()
-    expected = slope(lambda theta: quadratic.smooth_value(theta)[0], problem.theta)
+    expected = slope(lambda theta: quadratic.at(theta).smooth_loss[0], problem.theta)
     assert_allclose(quadratic.value_and_gradient(problem.theta)[1], expected, atol=1e-8)
-    change = quadratic.value(problem.theta) - quadratic.smooth_value(problem.theta)
+    change = quadratic.value(problem.theta) - quadratic.at(problem.theta).smooth_loss
     assert_allclose(change, 0.3 * 0.4 * np.abs(problem.theta[:-1]).sum(), rtol=1e-10)
 
 

@@ -245,7 +245,8 @@ class _Smooth:
         inside, n_outputs = self.inside, self.inside.shape[1]
         theta_u = inside.frame.enter(theta)
         n_columns = len(self.rows)
-        _, gradient, hessian = inside.expansion(theta_u)
+        at = inside.at(theta_u)
+        hessian, gradient = at.hessian.copy(), at.gradient.copy()
         ridge = self.l2 * (self.columns.T @ self.columns)
         gradient[:n_columns, 0] += ridge @ theta_u[:n_columns, 0]
         free = self._free(n_columns)

@@ -135,7 +135,7 @@ class LearningRateDisplay:
         exact = exact_fit(plain.set_params(tol=1e-6), X, y)
         plain.set_params(tol=0.0, store_path=True)
         with problem_of(exact, X, y, caller=_DISPLAY) as problem:
-            curvature = problem.objective.hessian_bound_norm()
+            curvature = problem.objective.bound.norm
         if rates is None:
             rates = np.array(_MULTIPLES) / curvature
         trials = [_trial(plain, X, y, float(rate), exact.loss_) for rate in sorted(rates)]

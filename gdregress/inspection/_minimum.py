@@ -49,7 +49,8 @@ def active_newton(framed: Any, theta: np.ndarray, max_steps: int = 3 * _MAX_STEP
     threshold[:-1, 0, 0] = framed.penalty.l1 / framed.frame.scale
     for _ in range(max_steps):
         theta = _in_best_gauge(framed, theta)
-        loss, gradient, hessian = framed.expansion(theta)
+        at = framed.at(theta)
+        hessian, gradient, loss = at.hessian, at.gradient, at.loss
         pull = np.sign(gradient) * np.maximum(np.abs(gradient) - threshold, 0.0)
         pull = np.where(theta == 0.0, pull, gradient + threshold * np.sign(theta))
         pull[-1] = gradient[-1]

@@ -297,7 +297,8 @@ def _newton_step(
     problem: Problem, inside: BlockObjective, theta: np.ndarray, outputs: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """The mean loss at theta, the root of the information, and the Newton step of `outputs`."""
-    loss, gradient, hessian = inside.expansion(theta)
+    at = inside.at(theta)
+    hessian = at.hessian
     n_outputs, total_weight = inside.shape[1], inside.total_weight
     n_terms = inside.frame.n_columns + int(inside.fit_intercept)
     q = len(outputs) * n_terms
@@ -308,10 +309,10 @@ def _newton_step(
     if not eigenvalues[0] > _SATURATED * eigenvalues[-1]:
         raise _separated(problem, separation_near(problem.objective, problem.theta))
     root = linalg.cholesky(information, lower=True)
-    pull = total_weight * gradient[:n_terms, 0][:, outputs].ravel()
+    pull = total_weight * at.gradient[:n_terms, 0][:, outputs].ravel()
     step = np.zeros_like(theta)
     step[:n_terms, 0, outputs] = -linalg.cho_solve((root, True), pull).reshape(n_terms, -1)
-    return float(loss[0]), root, step
+    return float(at.loss[0]), root, step
 
 
 def _check_overlap(problem: Problem, inside: BlockObjective, step: np.ndarray) -> None:

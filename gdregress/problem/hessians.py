@@ -88,16 +88,19 @@ class QuadraticHessian:
 
     def __init__(self, objective):
         self._objective = objective
+        self._transposed = np.ascontiguousarray(objective.A.T)
 
     def product(self, direction):
-        return self._objective.hessian_product(None, direction)
+        A, flat = self._objective.A, direction.reshape(len(direction), -1)
+        product = np.dot(self._transposed, np.dot(A, flat)).reshape(direction.shape)
+        return self._objective.penalty.add_gradient(direction, product)
 
     def diagonal(self):
         n_outputs = self._objective.shape[1]
-        return np.repeat(self._objective.hessian_bound_diagonal(), n_outputs, axis=2)
+        return np.repeat(self._objective.bound.diagonal, n_outputs, axis=2)
 
     def output_blocks(self):
-        return np.repeat(self._objective.gram[None], self._objective.shape[1], axis=0)
+        return np.repeat(self._objective.bound.gram[None], self._objective.shape[1], axis=0)
 
 
 def ridge_of(penalty, shape):

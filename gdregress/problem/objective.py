@@ -5,23 +5,17 @@
 Every objective in this module has the same face, so that solvers do not know which one they have:
 
 ``shape`` : (n_features + 1, n_outputs), that of one model; theta is (n_features + 1, M, n_outputs)
-``value(theta)`` : shape (M,)
-    ``L`` of each model, penalty included.
-``smooth_value(theta)`` : shape (M,)
-    ``L`` without the L1 norm.
-``value_and_gradient(theta)`` : shapes (M,) and that of theta
-    ``L``, and the gradient of its smooth part (everything but the L1 norm).
 ``at(theta)`` : Evaluation
-    All of these and the Hessian at one point, on demand and once; see ``evaluation``.
-``hessian_product(theta, direction)`` : shape of direction
-    The Hessian of the smooth part at theta (one model) times directions.
+    The loss, the gradient of its smooth part (everything but the L1 norm) and the Hessian at one
+    point, on demand and once; see ``evaluation``. Its passes over the data are methods, too:
+    ``value``, ``value_and_gradient``, ``expansion``, ``hessian``, ``hessian_at`` and
+    ``curved_expansion``.
 ``proximal(theta, step)`` : shape of theta
     The proximal step of the L1 norm; theta itself where there is none.
-``hessian_bound_diagonal()`` : shape (n_features + 1, 1, 1)
-    The diagonal of ``c/S [X 1]^T diag(s) [X 1] + alpha (1 - l1_ratio) diag(1, ..., 1, 0)``,
-    which bounds the Hessian at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics).
-``hessian_bound_norm()`` : float
-    The largest eigenvalue of that bound.
+``bound`` : object
+    The bound ``c/S [X 1]^T diag(s) [X 1] + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` of the Hessian
+    at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics): ``bound.diagonal``, of
+    shape (n_features + 1, 1, 1), and ``bound.norm``, its largest eigenvalue.
 ``reach`` : float
     ``sqrt(2 L)`` of the best constant model: what a fit can gain, and a yardstick for what it
     leaves.
@@ -29,6 +23,8 @@ Every objective in this module has the same face, so that solvers do not know wh
     A part of every loss that no theta changes, where it is known; 0 else.
 ``column_centres()`` : two arrays of shape (n_features,)
     The weighted mean of each column, zero without an intercept, and the mean square around it.
+``centred_gram`` : a frame, and arrays of shape (n_features,) and (n_features, n_features)
+    The means and ``1/S sum_i s_i (x~_i - mean)(x~_i - mean)^T`` of the columns in the frame.
 
 An intercept that is not fitted is a coordinate with gradient zero: it stays where it starts.
 """
@@ -70,10 +66,10 @@ class BlockObjective:
         In the frame of theta.
     loss : object
         A loss of ``losses``.
-    n_outputs : int
-    fit_intercept : bool
     penalty : ElasticNet
         That of the coefficients of the original columns, as a function of theta.
+    n_outputs : int
+    fit_intercept : bool
     """
 
     def __init__(self, blocks, loss, penalty, n_outputs, *, fit_intercept=True):
@@ -133,9 +129,6 @@ class BlockObjective:
         return self.blocks.reduce(self._value, theta) / self.total_weight + self.penalty.value(
             theta
         )
-
-    def smooth_value(self, theta):
-        return self.value(theta) - self.penalty.l1_value(theta)
 
     def value_and_gradient(self, theta):
         return self._mean(theta, *self.blocks.reduce(self._gradient, theta))
@@ -209,16 +202,16 @@ class BlockObjective:
         hessian.flat[:: len(hessian) + 1] += curvature.ravel()
         return hessian
 
-    def hessian_product(self, theta, direction):
-        return self.hessian_at(theta).product(direction)
-
     def hessian_at(self, theta):
-        """The Hessian at theta (one model), never formed; see ``hessians``."""
+        """The Hessian at theta, never formed; see ``hessians``."""
+        if self.is_quadratic:  # the same at every theta: no need of the rows
+            z = np.zeros((self.blocks.n_samples, 1, self.shape[1]))
+            return AppliedHessian(self, self.loss.curvature(self.blocks.y, z))
         rows = self.blocks.reduce(RowCurvature(self.loss), theta)
         return AppliedHessian(self, np.concatenate(rows))
 
     def curved_expansion(self, theta):
-        """:meth:`value_and_gradient` and :meth:`hessian_at` at theta (one model), in one pass."""
+        """:meth:`value_and_gradient` and :meth:`hessian_at` at theta, in one pass."""
         total, gradient, rows = self.blocks.reduce(CurvedExpansion(self.loss), theta)
         return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
 
@@ -237,16 +230,6 @@ class BlockObjective:
     def bound(self):
         """The bound of the Hessian, and what follows from it; see ``smoothness``."""
         return HessianBound(self)
-
-    def hessian_bound_diagonal(self):
-        return self.bound.diagonal
-
-    def hessian_bound_norm(self):
-        return self.bound.norm
-
-    def expected_smoothness(self, batch_size):
-        """See :meth:`HessianBound.of_batches`."""
-        return self.bound.of_batches(batch_size)
 
     @cached_property
     def frames(self):

@@ -7,7 +7,7 @@ import numpy as np
 from ..rows.overflow import check_squares
 from .evaluation import Evaluation
 from .hessians import QuadraticHessian
-from .smoothness import largest_eigenvalue
+from .smoothness import QuadraticBound
 
 __all__ = ["QuadraticObjective"]
 
@@ -69,28 +69,14 @@ class QuadraticObjective:
     def value(self, theta):
         return self._value(theta, self._residual(theta))
 
-    def smooth_value(self, theta):
-        return self.value(theta) - self.penalty.l1_value(theta)
-
     def value_and_gradient(self, theta):
         e = self._residual(theta)
         gradient = np.dot(self._A_transposed, e.reshape(len(e), -1)).reshape(theta.shape)
         return self._value(theta, e), self.penalty.add_gradient(theta, gradient)
 
-    def hessian_product(self, theta, direction):
-        flat = np.dot(self._A_transposed, np.dot(self.A, direction.reshape(len(direction), -1)))
-        return self.penalty.add_gradient(direction, flat.reshape(direction.shape))
-
-    @cached_property
-    def gram(self):
-        """``A^T A`` and the penalty, (n_features + 1, n_features + 1): the Hessian of an output."""
-        gram = self._A_transposed @ self.A
-        gram.flat[:: len(gram) + 1] = self.hessian_bound_diagonal()[:, 0, 0]
-        return gram
-
     def hessian(self, theta):
         """The Hessian, (q, q) in the order of ``theta.ravel()``, regular as that of blocks is."""
-        gram = self.gram.copy()
+        gram = self.bound.gram.copy()
         if not self.fit_intercept:
             gram[-1, -1] = 1.0
         return np.kron(gram, np.eye(self.shape[1]))
@@ -100,7 +86,11 @@ class QuadraticObjective:
         return *self.value_and_gradient(theta), self.hessian(theta)
 
     def hessian_at(self, theta):
-        """The Hessian, never formed; see ``hessians``."""
+        """The Hessian, never formed and the same at every theta; see ``hessians``."""
+        return self._applied
+
+    @cached_property
+    def _applied(self):
         return QuadraticHessian(self)
 
     def curved_expansion(self, theta):
@@ -111,20 +101,12 @@ class QuadraticObjective:
         return self.penalty.proximal(theta, step)
 
     @cached_property
-    def _bound_diagonal(self):
+    def bound(self):
+        """The bound of the Hessian, which is the Hessian of one output: its diagonal and norm."""
         squares = np.einsum("ij,ij->j", self.A, self.A)
         check_squares(squares, self.A.any(axis=0))
-        return (squares[:, None] + self.penalty.curvature((len(squares), 1)))[:, None, :]
-
-    def hessian_bound_diagonal(self):
-        return self._bound_diagonal
-
-    @cached_property
-    def _bound_norm(self):
-        return largest_eigenvalue(self.gram)
-
-    def hessian_bound_norm(self):
-        return self._bound_norm
+        diagonal = (squares[:, None] + self.penalty.curvature((len(squares), 1)))[:, None, :]
+        return QuadraticBound(self.A, diagonal)
 
     @cached_property
     def centred_gram(self):

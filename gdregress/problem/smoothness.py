@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from ..rows.kernels import ColumnRange, ColumnSquares, GramProduct, LargestRow, Moments
 from ..rows.overflow import check_squares, overflow
 
-__all__ = ["HessianBound", "largest_eigenvalue"]
+__all__ = ["HessianBound", "QuadraticBound", "largest_eigenvalue"]
 
 # Dense Gram matrices up to this many columns; beyond, eigenvalues come from products alone.
 _MAX_GRAM_COLUMNS = 2048
@@ -126,6 +126,32 @@ class HessianBound:
             return self.norm
         full = m * (b - 1) * self.norm
         return (full + (m - b) * self.of_worst_row) / (b * (m - 1))
+
+
+class QuadraticBound:
+    """That of a quadratic objective, where it is the Hessian: ``A^T A`` and the penalty.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n_features + 1, n_features + 1)
+    diagonal : ndarray of shape (n_features + 1, 1, 1)
+        That of the bound.
+    """
+
+    def __init__(self, A, diagonal):
+        self._A, self.diagonal = A, diagonal
+
+    @cached_property
+    def gram(self):
+        """The bound itself, (n_features + 1, n_features + 1), penalty included."""
+        gram = np.ascontiguousarray(self._A.T) @ self._A
+        gram.flat[:: len(gram) + 1] = self.diagonal[:, 0, 0]
+        return gram
+
+    @cached_property
+    def norm(self):
+        """The largest eigenvalue."""
+        return largest_eigenvalue(self.gram)
 
 
 def largest_eigenvalue(matrix):

@@ -279,7 +279,7 @@ class OptimalityGap:
             pull = objective.value_and_gradient(theta)[1][-1, 0]
             if np.abs(pull).max() <= 4.0 * _EPS:
                 break
-            curvature = objective.hessian_product(theta, units)[-1]
+            curvature = objective.hessian_at(theta).product(units)[-1]
             curvature += np.trace(curvature) / n_outputs**2 * (n_outputs > 1)  # the gauge
             theta = theta.copy()
             theta[-1, 0] -= np.linalg.lstsq(curvature, pull, rcond=None)[0]

@@ -63,7 +63,7 @@ class DescentProblem:
             if not found.loss > _DIGITS_IN_MOMENTS * at_zero:
                 found.loss = float(self.rows.value(found.theta)[0])
         if found.reason is StopReason.DIVERGED and settings.batch_size is None:
-            curvature = self.objective.hessian_bound_norm()
+            curvature = self.objective.bound.norm
             found.stable_below = rule.stable_below(curvature, run.rule_state)
 
     def describe(self, found):

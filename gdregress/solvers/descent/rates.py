@@ -73,9 +73,9 @@ def automatic_rate(objective, rule, batch_size, *, coordinates=None, is_part=Fal
     if coordinates is not None:
         return 1.0 / coordinates.curvature if coordinates.curvature > 0.0 else 1.0
     if batch_size is None:
-        curvature = objective.hessian_bound_norm()
+        curvature = objective.bound.norm
     else:
-        curvature = 2.0 * objective.expected_smoothness(batch_size) / rule.stochastic_share
+        curvature = 2.0 * objective.bound.of_batches(batch_size) / rule.stochastic_share
     if curvature <= 0.0:
         return 1.0
     if 1.0 / curvature > _LARGEST_RATE:
@@ -95,7 +95,7 @@ def _natural_rate(objective, coordinates, share, *, together):
     n_outputs = objective.shape[1]
     at_zero = float(objective.value(np.zeros((objective.shape[0], 1, n_outputs)))[0])
     if coordinates is None:
-        roots = np.sqrt(objective.hessian_bound_diagonal())
+        roots = np.sqrt(objective.bound.diagonal)
         size = float(roots.sum() if together else roots.max())
     else:
         size = coordinates.total if together else coordinates.largest

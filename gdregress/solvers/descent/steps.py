@@ -136,7 +136,7 @@ class LineSearch:
         """Nothing to learn: every step is searched anew."""
 
     def _exact(self, point, gradient):
-        bent = self.objective.hessian_product(point[:, :1], gradient)
+        bent = self.objective.hessian_at(point[:, :1]).product(gradient)
         curvatures, squares = inner_products(gradient, bent), inner_products(gradient, gradient)
         steps = [s / c if c > 0.0 else 0.0 for s, c in zip(squares, curvatures, strict=True)]
         return along_models(steps), point - along_models(steps) * gradient
@@ -169,7 +169,7 @@ class _Search:
         self.line, self.point, self.gradient, self.smooth_loss = line, point, gradient, smooth_loss
         if not math.isfinite(step):
             # The trace bounds the largest eigenvalue: a step that surely decreases the loss.
-            step = 1.0 / max(float(line.objective.hessian_bound_diagonal().sum()), 1e-300)
+            step = 1.0 / max(float(line.objective.bound.diagonal.sum()), 1e-300)
         self.step, self.found = step, None
 
     def trials(self):

@@ -229,7 +229,7 @@ class Divergence(Criterion):
         return StopReason.DIVERGED if hopeless else None, {**memory, "left": left}
 
     def _is_above_limit(self, seen):
-        limit = self.rule.stable_below(self.objective.hessian_bound_norm(), seen.rule_state)
+        limit = self.rule.stable_below(self.objective.bound.norm, seen.rule_state)
         return limit is not None and seen.rate > limit
 
     @staticmethod
