@@ -1,11 +1,18 @@
-"""Matrix factorisations that LAPACK has and NumPy and SciPy do not offer by name."""
+"""Matrix factorisations that LAPACK has and NumPy and SciPy do not offer by name, and rank."""
 
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["append_rows"]
+__all__ = ["above_rounding", "append_rows"]
 
+_EPS = np.finfo(np.float64).eps
 _PANEL = 32
+
+
+def above_rounding(values):
+    """Which of the n eigenvalues of a positive semi-definite matrix, or singular values, are more
+    than rounding: above ``n eps`` times the largest. There may be none that is positive."""
+    return values > len(values) * _EPS * max(float(values.max(initial=0.0)), 0.0)
 
 
 def append_rows(triangle, rows):

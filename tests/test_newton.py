@@ -320,7 +320,8 @@ def test_rows_that_weigh_nothing_are_no_rows(name, n_weighing):
     theta, reason, _ = fit(objective_of(name, X, y, weight, 0.01), tol=1e-9)
     alone, _, _ = fit(objective_of(name, X[kept], y[kept], None, 0.01), tol=1e-9)
     assert reason is StopReason.DECREMENT
-    assert_allclose(theta, alone, rtol=1e-7, atol=1e-9)
+    # The decrements are within 1e-14 of the loss: theta is known to the root of that.
+    assert_allclose(theta, alone, rtol=1e-7, atol=2e-7)
 
 
 # Awkward columns

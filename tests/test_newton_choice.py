@@ -8,14 +8,15 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from gdregress import LogisticRegression
-from gdregress.problem.kernels import Expansion, Hessian
+from gdregress.problem.kernels import CurvedGrams, CurvedProduct, Expansion, Hessian
 from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.columns import ColumnStatistics
 from gdregress.solvers.cholesky import ScaledCholesky
-from gdregress.solvers.newton.choice import Pace, choose_metric, costs
+from gdregress.solvers.newton.choice import Pace, choose_metric
+from gdregress.solvers.newton.costs import costs
 from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
@@ -202,3 +203,49 @@ def test_every_evaluation_of_a_fit_is_one_pass(passes):
     y = (X[:, 0] + rng.logistic(size=300) > 0).astype(int)
     model = LogisticRegression(alpha=1e-2).fit(X, y)
     assert len(passes) == model.n_iter_ + 1
+
+
+def spectra(n_samples, n_features, n_classes, rng):
+    """Smooth, bounded features around a mean for each class: columns depend on their neighbours."""
+    place = np.linspace(0.0, n_features, 20)[:, None]
+    bumps = np.exp(-0.5 * ((np.arange(n_features) - place) / (n_features / 50)) ** 2)
+    y = np.arange(n_samples) % n_classes
+    means = rng.standard_normal((n_classes, 20)) @ bumps
+    noise = rng.standard_normal((n_samples, 20)) @ bumps
+    white = 0.1 * rng.standard_normal((n_samples, n_features))
+    return np.tanh(0.35 * means[y] + 0.45 * noise + white), y
+
+
+def test_at_zero_one_gram_matrix_is_the_softmax_hessian(passes):
+    """All probabilities are equal: ``(I - 1 1^T / K) / K kron G``, and one product confirms it."""
+    X, y = spectra(600, 300, 10, np.random.default_rng(4))
+    framed = objective(X, y, 0.0, 10)
+    metric = KrylovMetric(framed)
+    at = metric.look(np.zeros((301, 1, 10)))
+    direction, decrement = metric.direction(at, 1e-12)
+    assert sum(kernel is CurvedProduct for kernel, _ in passes) == 1
+    assert_allclose(framed.hessian_product(at.theta, direction), -at.gradient, atol=1e-7)
+    assert_allclose(decrement, -0.5 * np.vdot(at.gradient, direction), rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-3])
+def test_many_classes_and_columns_need_one_factor_not_one_for_each_class(alpha, passes):
+    X, y = spectra(600, 300, 10, np.random.default_rng(5))
+    X = standardised(X)
+    model = LogisticRegression(alpha=alpha, tol=1e-4).fit(X, y)
+    kernels = [kernel for kernel, _ in passes]
+    assert model.converged_
+    assert kernels.count(CurvedGrams) == 0
+    assert kernels.count(CurvedProduct) <= 16 * model.n_iter_
+    z = X @ model.coef_.T + model.intercept_
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    gradient = (p - np.eye(10)[y]).T @ X / len(y) + alpha * model.coef_
+    assert np.sum(gradient**2) / (2 * alpha) <= 1e-9 * np.log(10)  # a bound of what is left
+
+
+def test_blocks_are_made_where_they_cost_a_few_products():
+    X, y = spectra(3_000, 12, 10, np.random.default_rng(6))
+    assert costs(objective(X, y, 1e-3, 10)).grams_in_products < 25
+    X, y = spectra(600, 300, 10, np.random.default_rng(6))
+    assert costs(objective(X, y, 1e-3, 10)).grams_in_products > 25

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from .._linalg import above_rounding
 from ..solvers.newton.full import FullMetric
 from ..solvers.newton.steps import backtrack
 
@@ -128,5 +129,5 @@ def _solved(matrix: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``matrix^+ b`` in units in which its diagonal is one."""
     unit = np.sqrt(np.maximum(matrix.diagonal(), np.finfo(float).tiny))
     values, vectors = linalg.eigh(matrix / unit / unit[:, None])
-    kept = values > len(unit) * _EPS * values[-1]
+    kept = above_rounding(values)
     return vectors[:, kept] @ ((vectors[:, kept].T @ (b / unit)) / values[kept]) / unit

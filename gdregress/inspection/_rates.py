@@ -10,6 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from .._base import BaseRegression
+from .._linalg import above_rounding
 from ..problem.losses import SquaredLoss
 from ..problem.margins import margins
 from ..problem.moments import CentredFactor
@@ -22,7 +23,6 @@ from ._text import TextTable, number
 
 __all__ = ["LearningRateBounds", "RateBounds", "learning_rate_bounds"]
 
-_EPS = np.finfo(np.float64).eps
 _MOST_ITERATIONS = 1e15
 
 
@@ -269,7 +269,7 @@ def _of_squares(
         root = np.vstack([root, ridge])
         target = np.vstack([target, np.zeros((len(ridge), target.shape[1]))])
     u, sigma, _ = linalg.svd(root, full_matrices=False)
-    kept = sigma > len(sigma) * _EPS * sigma[0]
+    kept = above_rounding(sigma)
     eigenvalues = sigma[kept] ** 2
     gap = 0.5 * ((u.T @ target)[kept] ** 2).sum(axis=1)
     return _bounds(eigenvalues[0], eigenvalues[-1], eigenvalues, gap, tol * gain(objective))
@@ -312,7 +312,7 @@ def _of_likelihood(
     ):  # descent from 0 never moves along the gauge, and no gradient has a part there
         half = half @ np.kron(np.eye(n_terms), linalg.null_space(np.ones((1, n_outputs))))
     sigma = linalg.svdvals(half)
-    sigma = sigma[sigma > len(sigma) * _EPS * sigma[0]]
+    sigma = sigma[above_rounding(sigma)]
     separated = objective.penalty.l2 == 0.0 and margins(inside, theta)[0] > 0.0
     lambda_min = 0.0 if separated else float(sigma[-1] ** 2)
     gap = np.array([max(before - after, 0.0)])

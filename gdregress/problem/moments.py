@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
+from .._linalg import above_rounding
 from ..rows.columns import SAMPLE_ROWS, FrameChoice
 from ..rows.frame import Frame
 from ..rows.kernels import Moments, RFactor
@@ -149,7 +150,7 @@ class CentredMoments(_Centred):
             q = linalg.solve_triangular(root, cross, trans="T", check_finite=False)
         except linalg.LinAlgError:
             eigenvalues, vectors = linalg.eigh(scaled, check_finite=False)
-            kept = eigenvalues > len(unit) * _EPS * max(eigenvalues[-1], 0.0)
+            kept = above_rounding(eigenvalues)
             singular = np.sqrt(np.where(kept, eigenvalues, 0.0))
             root = singular[:, None] * vectors.T
             # A constant column has no part in any of them, to the last bit: what it had would be

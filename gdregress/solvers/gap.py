@@ -71,6 +71,7 @@ from scipy import linalg
 from scipy.linalg import lapack
 from scipy.linalg.blas import dnrm2
 
+from .._linalg import above_rounding
 from ..problem.margins import conjugate_value, largest_leverage, largest_move
 from .newton.hessian import SingularDirections, factor_hessian
 from .newton.krylov import KrylovMetric
@@ -358,5 +359,5 @@ def _inverse_root(matrix):
             if rcond > _MIN_RCOND:
                 return np.tril(lapack.dtrtri(upper)[0].T) / unit, True
     eigenvalues, vectors = linalg.eigh(scaled, check_finite=False)
-    kept = eigenvalues > len(unit) * _EPS * max(eigenvalues[-1], 0.0)
+    kept = above_rounding(eigenvalues)
     return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T / unit, bool(kept.all())

@@ -25,28 +25,19 @@ The contract of a metric:
 ``is_blind``
     Whether it could not see the curvature along a direction that the gradient has.
 
-**Costs** are in passes that bring loss and gradient. In nanoseconds (one core of 2020, OpenBLAS;
-what counts is their ratio, which threads leave about as it is), with p columns, K outputs, q = p K
-and r entries stored in a row,
-
-    a gradient    0.8 p K a row, sparse 3.3 r K
-    a Hessian     p (2.4 + p / 45) a row, coupled q (2 + q / 18);
-                  sparse 6 (r K)^2, or that of dense rows, which cost 2 q to make
-
-and each of them 30,000 more for being one.
+Costs are those of ``costs``, in passes that bring loss and gradient.
 """
 
 import math
 from dataclasses import dataclass
 
+from .costs import costs
 from .full import FullMetric
 from .kept import LazyMetric, SampledMetric
 from .krylov import KrylovMetric
 
-__all__ = ["Limits", "Pace", "choose_metric", "costs", "newton_metric", "sampled_metric"]
+__all__ = ["Limits", "Pace", "choose_metric", "newton_metric", "sampled_metric"]
 
-# What one pass costs for being one, in nanoseconds.
-_CALL = 3e4
 # What a step in a new metric is hoped to divide the decrement by until it is seen: of a sample,
 # of all rows, and by products, of which one step takes about a dozen.
 _HOPE = {"sample": math.log(8.0), "all": math.log(20.0), "products": math.log(20.0) / 12.0}
@@ -82,31 +73,6 @@ class Limits:
 
 
 _LIMITS = Limits()
-
-
-@dataclass(frozen=True)
-class Costs:
-    """A Hessian of all rows, and each row of one, in passes that bring loss and gradient."""
-
-    hessian: float
-    hessian_of_a_row: float
-
-
-def costs(framed):
-    """The costs of an objective in its frame; see the module."""
-    n_features, n_outputs = framed.shape
-    n_samples, n_parameters = framed.blocks.n_samples, n_features * n_outputs
-    is_sparse = framed.blocks.is_sparse
-    stored = framed.blocks.design.n_stored / n_samples + 1.0 if is_sparse else n_features
-    gradient = (3.3 if is_sparse else 0.8) * stored * n_outputs
-    if framed.loss.is_coupled:
-        hessian = n_parameters * (2.0 + n_parameters / 18.0)
-    else:
-        hessian = n_features * (2.4 + n_features / 45.0)
-    if is_sparse:
-        hessian = min(6.0 * (stored * n_outputs) ** 2, hessian + 2.0 * n_parameters)
-    one = _CALL + n_samples * gradient
-    return Costs((_CALL + n_samples * hessian) / one, hessian / one)
 
 
 class Pace:

@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 
 from ..cholesky import ScaledCholesky
+from .costs import costs
 from .hessian import NEGLIGIBLE
 
 __all__ = ["KrylovMetric"]
@@ -22,8 +23,9 @@ _LIFT = 1e-8
 _LEFT = 1e-6
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
-# Blocks of the Hessian are factored up to this many columns; beyond, its diagonal has to do.
-_MAX_BLOCK_COLUMNS = 1024
+# Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
+# where they cost less than so many products.
+_BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
 
 
 class KrylovMetric:
@@ -58,9 +60,7 @@ class KrylovMetric:
     def solve(self, hessian, gradient, tolerance):
         """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``."""
         if self._preconditioner is None:
-            n_features, n_outputs = self.framed.shape
-            blocks_pay = n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS
-            self._preconditioner = (_Blocks if blocks_pay else _Diagonal)(hessian, self.framed)
+            self._preconditioner = _preconditioner(hessian, self.framed)
         solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
         square = float(np.vdot(gradient, solve(gradient)))
         if square == 0.0:
@@ -80,6 +80,18 @@ class KrylovMetric:
 
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
+
+
+def _preconditioner(hessian, framed):
+    """The blocks of several outputs where they pay, else one Gram matrix for all, or a diagonal."""
+    n_features, n_outputs = framed.shape
+    if n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS:
+        share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
+        if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
+            return _Blocks(hessian, framed)
+    if n_outputs > 1 and framed.bound.gram is not None:
+        return _Gram(hessian, framed)
+    return _Diagonal(hessian, framed)
 
 
 class _Diagonal:
@@ -142,10 +154,7 @@ class _Blocks:
 
     def __init__(self, hessian, framed):
         blocks = hessian.output_blocks()
-        ridge = framed.penalty.curvature((framed.shape[0], 1))
-        # Beside a penalty below rounding level, the mean of a residual is rounding too.
-        counts = ridge > NEGLIGIBLE * np.einsum("kjj->j", blocks)[:, None]
-        self._gauge = np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
+        self._gauge = _gauge(framed, np.einsum("kjj->j", blocks))
         self._factors = [_positive(block) for block in blocks]
         self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT
 
@@ -161,6 +170,57 @@ class _Blocks:
     def bound(r):
         """None is known of ``1/2 r^T H^-1 r``."""
         return math.inf
+
+
+class _Gram:
+    """One factor of the Gram matrix for all classes, scaled by the diagonal of the Hessian.
+
+    Böhning (1992), "Multinomial logistic regression algorithm", bounds the softmax Hessian by
+    ``1/2 (I - 1 1^T / K) kron G``, G the Gram matrix of [X 1]. With ``P_k`` the diagonal of the
+    block of class k, c the mean of p_k (1 - p_k) over rows and classes, and D the diagonal of
+    ``c G + ridge``,
+
+        H_kk ~ P_k^1/2 D^-1/2 (c G + ridge) D^-1/2 P_k^1/2.
+
+    A solution for all classes is two triangular solves with a matrix. The mean over the classes is
+    treated as in :class:`_Blocks`.
+    """
+
+    lasts = 0
+    amplifies = 1e4 / _LIFT
+
+    def __init__(self, hessian, framed):
+        diagonal = hessian.diagonal()[:, 0]
+        ridge = framed.penalty.curvature((framed.shape[0], 1))[:, 0]
+        self._gauge = _gauge(framed, diagonal.sum(axis=1))
+        gram = framed.bound.gram
+        mean = diagonal.mean(axis=1)
+        matrix = gram * (float((mean - ridge).sum()) / float(gram.trace()))
+        matrix.flat[:: len(matrix) + 1] += ridge
+        self._factor = _positive(matrix)
+        unit = np.divide(
+            matrix.diagonal()[:, None], diagonal, where=diagonal > 0.0, out=np.ones_like(diagonal)
+        )
+        self._root = np.sqrt(unit)
+        self.is_ill_conditioned = self._factor.rcond < 10.0 * _LIFT
+
+    def solve(self, r):
+        mean = r.mean(axis=2, keepdims=True)
+        z = (self._root * self._factor.solve(self._root * (r - mean)[:, 0]))[:, None]
+        z -= z.mean(axis=2, keepdims=True)
+        return z + self._gauge[:, None, :] * mean
+
+    bound = staticmethod(_Blocks.bound)
+
+
+def _gauge(framed, trace):
+    """The inverse of H on what all classes have in common: of the ridge, (n_features + 1, 1).
+
+    Beside a penalty below rounding level, the mean of a residual is rounding too.
+    """
+    ridge = framed.penalty.curvature((framed.shape[0], 1))
+    counts = ridge > NEGLIGIBLE * trace[:, None]
+    return np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
 
 
 def _positive(matrix):
