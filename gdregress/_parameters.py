@@ -111,6 +111,8 @@ class Plan:
 
     def with_batches(self, batch_size: int | None) -> "Plan":
         """The plan with mini-batches of so many rows, or full batches."""
+        if batch_size == self.settings.batch_size:
+            return self
         return replace(self, settings=replace(self.settings, batch_size=batch_size))
 
 
@@ -164,9 +166,8 @@ def _choice(estimator, checked, penalty, asked_by):
         solver.check()
         return None, solver, "solver is this rule", False
     names = ("auto", *exact_solvers, *RULES)
-    accepted = f"one of {listed(names)}, or an instance of an update rule"
-    allowed = Range(accepted, words=names, hint=lambda word: hint_for_solver(word, exact_solvers))
-    allowed.check(type(estimator).__name__, "solver", solver)
+    if not (isinstance(solver, str) and solver in names):
+        _solvers(names, exact_solvers).check(type(estimator).__name__, "solver", solver)
     if solver in exact_solvers:
         return solver, None, "solver names it", False
     if solver in RULES:
@@ -178,6 +179,15 @@ def _choice(estimator, checked, penalty, asked_by):
     if penalty.l1 > 0.0:
         return None, RULES["nesterov"](), "an L1 penalty needs a proximal step", True
     return exact_solvers[0], None, "nothing asks for descent", True
+
+
+def _solvers(names, exact_solvers):
+    """What `solver` of an estimator may be."""
+    return Range(
+        f"one of {listed(names)}, or an instance of an update rule",
+        words=names,
+        hint=lambda word: hint_for_solver(word, exact_solvers),
+    )
 
 
 def _differs(value, default):

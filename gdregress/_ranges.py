@@ -51,8 +51,12 @@ class Range:
 
     def check(self, owner: str, name: str, value: Any) -> Any:
         """The value, a number as Python's own; ValueError or TypeError where it is not accepted."""
-        if (value is None and self.optional) or (isinstance(value, str) and value in self.words):
+        if type(value) is bool and self.kind is bool:
             return value
+        if type(value) is not self.kind:
+            is_word = isinstance(value, str) and value in self.words
+            if is_word or (value is None and self.optional):
+                return value
         if type(value) is self.kind or self._is_of_kind(value):
             if not self._is_within(value):
                 raise self._error(ValueError, owner, name, value)

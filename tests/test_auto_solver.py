@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
+from gdregress.solvers import Adam
 
 # Short runs: which solver ran is the question, not how far it came.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -55,6 +56,27 @@ def test_a_parameter_of_descent_turns_to_descent(estimator, said):
     assert model.solver_ == "gd"
     assert model.n_iter_ > 1
     assert len(model.loss_curve_) == model.n_iter_ + 1
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("params", "arguments", "solver", "reason"),
+    [
+        ({"batch_size": 16}, {}, "gd", "batch_size asks for descent"),
+        ({"schedule": halving}, {}, "gd", "schedule asks for descent"),
+        ({}, {"intercept_init": 1.0}, "gd", "intercept_init asks for descent"),
+        ({"alpha": 0.1, "l1_ratio": 0.5}, {}, "nesterov", "an L1 penalty needs a proximal step"),
+        ({"alpha": 0.1}, {}, None, "nothing asks for descent"),
+        ({"solver": "adam", "batch_size": 16}, {}, "adam", "solver names it"),
+        ({"solver": Adam()}, {}, "adam", "solver is this rule"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_it_says_why(estimator, params, arguments, solver, reason):
+    X, y, _ = data(estimator)
+    model = estimator(max_iter=5, random_state=0, **params).fit(X, y, **arguments)
+    assert model.solver_ == (solver or EXACT[estimator][0])
+    assert model.solver_reason_ == reason
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

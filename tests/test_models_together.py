@@ -221,7 +221,9 @@ class Counting:
         self.passes.append(theta.shape[1])
         return self.objective.value(theta)
 
-    value_and_gradient = None  # not what a descent should need
+    def value_and_gradient(self, theta):
+        self.passes.append(theta.shape[1])
+        return self.objective.value_and_gradient(theta)
 
 
 def test_one_pass_an_iteration_for_those_that_run():
@@ -258,10 +260,10 @@ def test_an_interruption_leaves_every_model_at_its_last_iteration():
     rule, starts = Momentum(), starts_of(objective, 3)
 
     class Interrupted(Counting):
-        def at(self, theta):
+        def value_and_gradient(self, theta):
             if len(self.passes) == 8:
                 raise KeyboardInterrupt
-            return super().at(theta)
+            return super().value_and_gradient(theta)
 
     settings = settings_of(learning_rate=np.array(rates), batch_size=40, max_iter=20)
     states = [begun(objective, rule, start, stochastic=True) for start in starts]

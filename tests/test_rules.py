@@ -17,6 +17,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
+from gdregress._saving import state_of
+from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers import Adagrad, Adam, GradientDescent, Momentum, Nesterov, RMSProp
 from gdregress.solvers.descent.rules import RULES as BY_NAME
 
@@ -144,11 +146,15 @@ class Batches:
         return gradient
 
 
-def orders_of(random_state, n_rows, n_epochs):
-    """The permutations of the epochs: what random_state fixes."""
-    seed = np.random.RandomState(random_state).randint(2**31 - 1)
-    generator = np.random.default_rng(seed)
-    return [generator.permutation(n_rows) for _ in range(n_epochs)]
+def orders_of(model, n_rows, n_epochs):
+    """The orders in which the epochs of a descent go through the rows: what its seed fixes."""
+    generator = np.random.default_rng(state_of(model)["descent"]["seed"])
+    numbers = RowBlocks(np.arange(n_rows)[:, None])
+    orders = []
+    for _ in range(n_epochs):
+        batches = numbers.batches(generator, 7)
+        orders.append(np.concatenate([batch.rows[:, 0].astype(int) for batch in batches]))
+    return orders
 
 
 @each_rule
@@ -179,13 +185,6 @@ def test_mini_batches_follow_the_loop_of_the_paper(rule, name, make, weighted):
     weight = np.random.default_rng(0).uniform(0.5, 2, len(case.X)) if weighted else None
     # Not a multiple of three: batches in which the classes of iris balance have gradients of 0 but
     # for rounding, and adaptive rules divide these by their own size.
-    batches = Batches(case, 0.01, orders_of(7, len(case.X), 3), 35, weight)
-    loop, params = row.stochastic or (row.loop, row.params)
-    theta = np.zeros((case.X.shape[1] + 1, case.Y.shape[1]))
-    steps = loop(theta, batches, 0.02, **params)
-    for _ in batches.batches:
-        theta = next(steps)
-
     model = case.estimator(
         solver=row.solver,
         learning_rate=0.02,
@@ -195,6 +194,13 @@ def test_mini_batches_follow_the_loop_of_the_paper(rule, name, make, weighted):
         tol=0,
         random_state=7,
     ).fit(make(case.X), case.y, sample_weight=weight)
+    batches = Batches(case, 0.01, orders_of(model, len(case.X), 3), 35, weight)
+    loop, params = row.stochastic or (row.loop, row.params)
+    theta = np.zeros((case.X.shape[1] + 1, case.Y.shape[1]))
+    steps = loop(theta, batches, 0.02, **params)
+    for _ in batches.batches:
+        theta = next(steps)
+
     coef, intercept = to_attributes(theta, like=model)
     assert_relative(model.coef_, coef, 1e-8)
     assert_relative(model.intercept_, intercept, 1e-8)
@@ -221,7 +227,7 @@ def test_the_mean_of_the_iterates(rule, batch_size):
     if batch_size is None:
         steps, n_steps = row.loop(start, case.textbook().gradient, 0.05, **row.params), 3
     else:
-        batches = Batches(case, 0.0, orders_of(3, len(case.X), 3), 33)
+        batches = Batches(case, 0.0, orders_of(averaged, len(case.X), 3), 33)
         loop, loop_params = row.stochastic or (row.loop, row.params)
         steps, n_steps = loop(start, batches, 0.05, **loop_params), len(batches.batches)
     path = [next(steps)[:-1].T for _ in range(n_steps)]

@@ -58,9 +58,10 @@ def descend(objective, rule, settings, states, *, gap=None, validation=None, wat
             for _ in range(settings.max_iter):
                 if watch is not None:
                     watch.begin(states[0].iterates.reported)
-                loop.iterate()
+                has_stopped = loop.iterate()
                 asked = watch is not None and watch.end(states[0].result, states[0].result_loss)
-                loop.let_go()
+                if has_stopped:
+                    loop.let_go()
                 if asked or not loop.running:
                     break
         except KeyboardInterrupt:
@@ -99,13 +100,15 @@ class _Loop:
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
         self.running, self.seen = list(states), None
+        # Rows of each history before this descent, and those that it has added since.
+        self.n_before, self.n_rows = [len(state.history) for state in states], 0
         self.is_new = math.isnan(states[0].start_loss)
         self.run = Iterates.together([state.iterates for state in states])
         self._commit()
 
     def begin(self):
         """Row 0: where the descent starts; or what a later one starts from, on rows of its own."""
-        sizes, held_out = norms(self.seen.gradient), self._validation_losses()
+        sizes, held_out = norms(self.seen.gradient), self._held_out()
         shown = zip(
             self.running,
             self.seen.losses,
@@ -116,6 +119,7 @@ class _Loop:
         )
         for each in shown:
             self._begin(*each)
+        self.n_rows = 1 if self.run.iteration == 0 else 0
         self._commit()
 
     def _begin(self, state, loss, theta, size, validation_loss):
@@ -146,8 +150,8 @@ class _Loop:
         )
 
     def iterate(self):
-        """One iteration of the models that still run."""
-        run, before = self.run, self.run.reported
+        """One iteration of the models that still run; whether one has stopped."""
+        run, running, before = self.run, self.running, self.run.reported
         # 1. One step, or one epoch of steps.
         if self.settings.batch_size is None:
             self.step.take(run, self.seen.at_points, self.seen.smooth_losses, run.iteration)
@@ -155,21 +159,28 @@ class _Loop:
             self._epoch()
         run.iteration += 1
         # 2. Where that led.
-        self.seen = seen = self.evaluate()
-        self.step.look(run, [state.last_loss for state in self.running], seen.losses)
-        sizes, moves = norms(seen.gradient), norms(run.reported - before)
-        held_out, rates = self._validation_losses(), numbers(run.rate, len(sizes))
-        columns = zip(models_of(run.reported), models_of(seen.gradient), strict=True)
-        for k, (theta, gradient) in enumerate(columns):
-            state, loss = self.running[k], seen.losses[k]
-            shown = Seen(theta, loss, gradient, moves[k], rates[k], held_out[k], state, run, k)
-            state.last_loss, state.update_norm = loss, moves[k]
+        self.seen, reported, has_stopped = self.evaluate(), run.reported, False
+        losses, gradient = self.seen.losses, self.seen.gradient
+        if self.step.shrinks:
+            self.step.shrink(run, [state.last_loss for state in running], losses)
+        sizes, moves, rates = norms(gradient), norms(reported - before), numbers(run.rate, reported)
+        thetas, gradients = models_of(reported), models_of(gradient)
+        held_out = [math.nan] * len(sizes) if self.validation is None else self._held_out()
+        for k, state in enumerate(running):
+            theta, moved, rate, validation_loss = thetas[k], moves[k], rates[k], held_out[k]
+            shown = Seen(
+                theta, losses[k], gradients[k], moved, rate, validation_loss, state, run, k
+            )
+            state.last_loss, state.update_norm = losses[k], moved
             # 3. Stop?
             state.stop, state.memory = reason_to_stop(self.tests, state.memory, shown)
-            state.keep_best(theta, run.iteration, held_out[k])
+            has_stopped = has_stopped or state.stop is not None
             # 4. Remember it.
-            self._record(state, theta, sizes[k], rates[k], held_out[k])
+            state.keep_best(theta, run.iteration, validation_loss)
+            self._record(state, theta, sizes[k], rate, validation_loss)
+        self.n_rows += 1
         self._commit()
+        return has_stopped
 
     def _epoch(self):
         """One pass over the rows, a step for every mini-batch."""
@@ -194,17 +205,21 @@ class _Loop:
 
     def evaluate(self):
         """Losses where the models are reported, gradients there and at the points, in one pass."""
-        run, n_models = self.run, len(self.running)
-        looks_ahead = self.settings.batch_size is None and run.point is not run.reported
-        theta = np.concatenate([run.reported, run.point], axis=1) if looks_ahead else run.reported
-        at = self.objective.at(theta)
-        gradient, losses = at.gradient, at.loss.tolist()  # in this order it is one pass
-        smooth = at.smooth_loss[-n_models:] if self.settings.line_search else None
+        run, n_models, reported = self.run, len(self.running), self.run.reported
+        looks_ahead = run.point is not reported and self.settings.batch_size is None
+        theta = np.concatenate([reported, run.point], axis=1) if looks_ahead else reported
+        # Both are always needed, and no more: an Evaluation would cost a call for each of them.
+        losses, gradient = self.objective.value_and_gradient(theta)
+        smooth = None
+        if self.settings.line_search:
+            smooth = losses[-n_models:] - self.objective.penalty.l1_value(run.point)
         if not looks_ahead:
-            return _Evaluated(losses, gradient, gradient, smooth)
-        return _Evaluated(losses[:n_models], gradient[:, :n_models], gradient[:, n_models:], smooth)
+            return _Evaluated(losses.tolist(), gradient, gradient, smooth)
+        losses = losses[:n_models].tolist()
+        return _Evaluated(losses, gradient[:, :n_models], gradient[:, n_models:], smooth)
 
-    def _validation_losses(self):
+    def _held_out(self):
+        """The validation losses of the models, NaN without validation rows."""
         if self.validation is None:
             return [math.nan] * len(self.running)
         return self.validation.value(self.run.reported).tolist()
@@ -237,7 +252,7 @@ class _Loop:
         """One row: loss and gradient of the batch, where they were taken, and the new theta."""
         run = self.run
         thetas, sizes = models_of(run.reported), norms(gradient)
-        moves, rates = norms(run.reported - before), numbers(run.rate, len(thetas))
+        moves, rates = norms(run.reported - before), numbers(run.rate, gradient)
         for k, steps in enumerate(records):
             steps.record(
                 run.iteration + 1,
@@ -252,10 +267,9 @@ class _Loop:
     def let_go(self):
         """Leave behind the models that have stopped."""
         left = [k for k, state in enumerate(self.running) if state.stop is None]
-        if len(left) == len(self.running):
-            return
         self.hand_back()
         self.running = [self.running[k] for k in left]
+        self.n_before = [self.n_before[k] for k in left]
         if left:
             self.run, self.seen = self.run.only(left), self.seen.only(left)
             self._commit()
@@ -270,14 +284,15 @@ class _Loop:
         random = None
         if self.settings.batch_size is not None:
             random = self.running[0].generator.bit_generator.state
-        states = [state.snapshot() for state in self.running]
+        states = [vars(state).copy() for state in self.running]
         self.committed = vars(self.run).copy(), states, random
 
     def roll_back(self):
         """Be where the last iteration ended."""
         iterates, states, random = self.committed
         vars(self.run).update(iterates)
-        for state, snapshot in zip(self.running, states, strict=True):
-            state.roll_back(snapshot)
+        for state, fields, n_before in zip(self.running, states, self.n_before, strict=True):
+            vars(state).update(fields)
+            state.history.truncate(n_before + self.n_rows)
             if random is not None:
                 state.generator.bit_generator.state = random

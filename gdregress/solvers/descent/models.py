@@ -28,9 +28,9 @@ def along_models(values):
     return values[0] if len(values) == 1 else np.array(values)[:, None]
 
 
-def numbers(value, n_models):
-    """The list that :func:`along_models` was given."""
-    return [value] if n_models == 1 else value[:, 0].tolist()
+def numbers(value, theta):
+    """The list that :func:`along_models` was given, for the models of theta."""
+    return [value] if theta.shape[1] == 1 else value[:, 0].tolist()
 
 
 def inner_products(a, b):

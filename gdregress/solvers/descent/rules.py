@@ -224,15 +224,19 @@ class Nesterov(UpdateRule):
         ahead = theta - previous
         if "beta" in state:
             return theta + state["beta"] * ahead, state
-        sequence = numbers(state["t"], theta.shape[1])
-        overshoots = inner_products(point - theta, ahead)
-        pairs = list(map(self._grown, sequence, overshoots))
-        grown = {"t": along_models([t for _, t in pairs])}
-        if not any(beta for beta, _ in pairs):
-            return theta, grown
-        ahead *= along_models([beta for beta, _ in pairs])
+        if theta.shape[1] == 1:
+            beta, t = self._grown(state["t"], float(np.vdot(point - theta, ahead)))
+            stands = beta == 0.0
+        else:
+            overshoots = inner_products(point - theta, ahead)
+            pairs = map(self._grown, numbers(state["t"], theta), overshoots)
+            beta, t = (along_models(list(each)) for each in zip(*pairs, strict=True))
+            stands = not beta.any()
+        if stands:
+            return theta, {"t": t}
+        ahead *= beta
         ahead += theta
-        return ahead, grown
+        return ahead, {"t": t}
 
     def _grown(self, t: float, overshoot: float) -> tuple[float, float]:
         """The extrapolation after t, and the next t."""

@@ -184,16 +184,6 @@ class DescentState:
             history=self.history.copy(),
         )
 
-    def snapshot(self):
-        """All but the iterates at this moment, for :meth:`roll_back`."""
-        return vars(self).copy(), len(self.history)
-
-    def roll_back(self, snapshot):
-        """Be what it was, in the middle of whatever iteration this is called."""
-        fields, n_rows = snapshot
-        vars(self).update(fields)
-        self.history.truncate(n_rows)
-
     @property
     def result(self):
         """What a fit that ended here would return, but for early stopping."""

@@ -5,10 +5,11 @@ The contract of a step:
 ``take(run, gradient, smooth_losses, t)``
     Move the iterates from ``run.point``, where the gradient and the losses without the L1 norm (for
     a line search, shape (M,)) are given, at the time t: ``theta <- prox_eta(y - eta direction)``.
-``look(run, before, after)``
-    After an iteration: the losses of the models before it and after, lists.
-``sees_batches``
+``sees_batches`` : bool
     Whether ``take`` is given the losses of mini-batches in the place of those.
+``shrinks`` : bool
+    Whether the rate falls where the loss rises; then ``shrink(run, before, after)`` is told the
+    losses of the models before an iteration and after it, lists.
 
 `rule` says the direction, and where the next gradient is taken.
 """
@@ -64,10 +65,9 @@ class RatedStep:
         theta = self.objective.proximal(run.point - rate * direction, rate)
         run.move(rule, theta, *rule.extrapolate(theta, run.theta, run.point, memory))
 
-    def look(self, run, before, after):
-        if self.shrinks:
-            factors = [_SHRINK if b < a else 1.0 for b, a in zip(before, after, strict=True)]
-            run.shrunk = run.shrunk * along_models(factors)
+    def shrink(self, run, before, after):
+        factors = [_SHRINK if b < a else 1.0 for b, a in zip(before, after, strict=True)]
+        run.shrunk = run.shrunk * along_models(factors)
 
 
 class PolyakStep:
@@ -84,13 +84,14 @@ class PolyakStep:
     """
 
     sees_batches = True
+    shrinks = False  # every batch has told
 
     def __init__(self, rule, settings):
         self.rule, self.schedule = rule, settings.schedule
 
     def take(self, run, gradient, losses, t):
         squares = inner_products(gradient, gradient)
-        start, last = (numbers(x, len(squares)) for x in (run.learning_rate, run.shrunk))
+        start, last = (numbers(x, gradient) for x in (run.learning_rate, run.shrunk))
         run.shrunk = along_models(
             [
                 min(u, f / (square * first)) if square > 0.0 else u
@@ -102,9 +103,6 @@ class PolyakStep:
         direction, memory = self.rule.update(gradient, run.rule_state)
         theta = run.point - run.rate * direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
-
-    def look(self, run, before, after):
-        """Nothing to learn: every batch has told."""
 
 
 class LineSearch:
@@ -119,6 +117,7 @@ class LineSearch:
     """
 
     sees_batches = False
+    shrinks = False  # every step is searched anew
 
     def __init__(self, objective, rule):
         self.objective, self.rule = objective, rule
@@ -132,9 +131,6 @@ class LineSearch:
             run.rate, theta = self._searched(run, gradient, smooth_losses)
         run.move(self.rule, theta, *self.rule.extrapolate(theta, run.theta, run.point, memory))
 
-    def look(self, run, before, after):
-        """Nothing to learn: every step is searched anew."""
-
     def _exact(self, point, gradient):
         bent = self.objective.hessian_at(point[:, :1]).product(gradient)
         curvatures, squares = inner_products(gradient, bent), inner_products(gradient, gradient)
@@ -143,7 +139,7 @@ class LineSearch:
 
     def _searched(self, run, gradient, smooth_losses):
         points, gradients = models_of(run.point), models_of(gradient)
-        last = numbers(run.line_step, len(points))
+        last = numbers(run.line_step, gradient)
         searches = [
             _Search(self, *each)
             for each in zip(points, gradients, smooth_losses, last, strict=True)
