@@ -224,7 +224,7 @@ def test_at_zero_one_gram_matrix_is_the_softmax_hessian(passes):
     at = metric.look(np.zeros((301, 1, 10)))
     direction, decrement = metric.direction(at, 1e-12)
     assert sum(kernel is CurvedProduct for kernel, _ in passes) == 1
-    assert_allclose(framed.hessian_product(at.theta, direction), -at.gradient, atol=1e-7)
+    assert_allclose(at.curvature.product(direction), -at.gradient, atol=1e-7)
     assert_allclose(decrement, -0.5 * np.vdot(at.gradient, direction), rtol=1e-12)
 
 
