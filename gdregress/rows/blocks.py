@@ -60,7 +60,7 @@ class RowBlocks:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix of shape (n_samples, n_features), or a design of such
         Any real dtype, strides and memory; never copied as a whole.
     y : ndarray of shape (n_samples, n_columns) or None
     sample_weight : ndarray of shape (n_samples,) or None
@@ -92,7 +92,7 @@ class RowBlocks:
         self.y = y
         self.sample_weight = sample_weight
         self.workers = workers
-        self.n_samples, self.n_features = X.shape
+        self.n_samples, self.n_features = self.design.n_rows, self.design.n_columns
         self.frame = Frame.identity(self.n_features)
         if block_rows is None:
             n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
@@ -186,7 +186,7 @@ class RowBlocks:
         if factor is not None:
             weight = factor if weight is None else weight * factor
         y = None if self.y is None else self.y[rows]
-        some = RowBlocks(self.design.copied(rows).X, y, weight, self.workers)
+        some = RowBlocks(self.design.copied(rows), y, weight, self.workers)
         some.frame = self.frame
         return some
 

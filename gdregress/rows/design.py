@@ -50,7 +50,9 @@ _SLAB_NUMBERS = 2**17
 
 
 def design_of(X):
-    """The design of all rows of X, in the columns as they are."""
+    """The design of all rows of X, in the columns as they are; X may be one."""
+    if isinstance(X, _Design):
+        return X
     return SparseDesign(_canonical(X)) if sparse.issparse(X) else DenseDesign(np.asarray(X))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
 from ...problem.margins import largest_move, margins, smallest_rival
+from ...rows.parts import in_parts
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
 from .row_space import RowSpace
@@ -99,6 +100,8 @@ class _Run:
         self._choose, space = choose, None
         if not theta.any():  # another start may lie outside the row space
             space = RowSpace.of(objective)
+        if space is None:
+            self.objective = objective = objective.on_rows(in_parts(objective.blocks))
         self._enter(space or objective.frames.best(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))

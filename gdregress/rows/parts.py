@@ -1,0 +1,241 @@
+"""A design in two parts: columns nearly all of whose entries are the same, and the others.
+
+One-hot columns in a dense array have an entry of 1 here and there, and standardised ones take two
+values. With a the usual value of such a column, ``X = 1 a^T + E`` and E is sparse: in a frame with
+shifts c and scales d
+
+    x~ = e / d + o,    o = (a - c) / d,
+
+so that products with the rows are products with E and with what is dense, and a rank-one
+correction. (glum owes its speed on tables of factors to such a split: Li, Li, Quang & Stanley 2022,
+"tabmat".) The usual values are guessed from a sample; E has whatever differs from them in any row,
+so a wrong guess costs time and no digits. Where c is the mean of a column far from zero, o is as
+small as E; elsewhere o is at most as large as the rows themselves are beside their spread.
+"""
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from .design import DenseDesign, SparseDesign, _as_float64, weigh
+from .frame import Frame
+
+__all__ = ["PartsDesign", "in_parts"]
+
+# Numbers in an X that is worth a look, and the rows that are looked at.
+_MIN_NUMBERS, _SAMPLE_ROWS = 2**19, 256
+# More unusual entries than this, and the column is dense; what a sparse entry costs beside a dense
+# one; and the share of the dense cost from which on two parts pay.
+_MAX_SHARE, _SPARSE_COST, _MAX_COST = 0.3, 3.0, 0.5
+# The parts are copies: of so many bytes at most, or of such a share of X.
+_MAX_BYTES, _MAX_SHARE_OF_X = 2**26, 0.15
+# Bytes of rows that are weighted at once for a dense Gram matrix.
+_SLAB_BYTES = 2**20
+# A block is so many times that of dense rows: the sparse part is read in a moment.
+_MORE_ROWS = 4
+
+
+class _Split(NamedTuple):
+    """Which columns are in which part, and the usual values of the sparse ones."""
+
+    dense: np.ndarray
+    sparse: np.ndarray
+    usual: np.ndarray  # of every column; those of the dense ones mean nothing
+
+
+class PartsDesign(DenseDesign):
+    """Rows in an array, with products in two parts; what has none of its own is dense.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        The rows as they came.
+    split : _Split
+    numbers : ndarray of shape (n, n_dense)
+        The dense columns, in float64.
+    entries : CSR matrix of shape (n, n_sparse)
+        The others, less their usual values.
+    """
+
+    def __init__(self, X, split, numbers, entries, frame=None):
+        super().__init__(X, frame)
+        self._split, self._numbers, self._entries = split, numbers, entries
+        usual = split.usual[split.sparse]
+        if self.frame is None:
+            self._scale, self._offset, inner = 1.0, usual, None
+        else:
+            shift, scale = self.frame.shift, self.frame.scale
+            self._scale = scale[split.sparse]
+            self._offset = (usual - shift[split.sparse]) / self._scale
+            inner = Frame(shift[split.dense], scale[split.dense])
+        self._dense = DenseDesign(numbers, inner)
+        self._runs = {}
+
+    @property
+    def rows(self):
+        return DenseDesign(_as_float64(self.X), self.frame).rows
+
+    def in_frame(self, frame):
+        if frame.is_identity and self.frame is None:
+            return self
+        return PartsDesign(self.X, self._split, self._numbers, self._entries, frame)
+
+    def part(self, begin, end):
+        """Its parts are kept: to cut them costs more than a product with them."""
+        run = self._runs.get((begin, end))
+        if run is None:
+            entries = SparseDesign(self._entries)._run(begin, end)
+            rows = slice(begin, end)
+            run = PartsDesign(self.X[rows], self._split, self._numbers[rows], entries)
+            self._runs[begin, end] = run
+        return run
+
+    def take(self, rows):
+        return DenseDesign(_as_float64(self.X[rows]), self.frame)
+
+    def copied(self, rows):
+        X = DenseDesign(self.X).copied(rows).X
+        return PartsDesign(X, self._split, self._numbers[rows], self._entries[rows])
+
+    def times(self, theta):
+        split, coef = self._split, theta[self._split.sparse]
+        if not theta.any():
+            return super().times(theta)
+        inner = np.empty((len(split.dense) + 1, *theta.shape[1:]))
+        inner[:-1] = theta[split.dense]
+        inner[-1] = theta[-1] + np.tensordot(self._offset, coef, axes=1)
+        z = self._dense.times(inner)
+        coef = (coef.T / self._scale).T
+        if coef[0].size == 1:
+            z[:, 0, 0] += self._entries @ coef[:, 0, 0]
+        else:
+            z += (self._entries @ coef.reshape(len(coef), -1)).reshape(z.shape)
+        return z
+
+    def pull(self, r, s=None):
+        split, r = self._split, weigh(r, s)
+        inner = self._dense.pull(r)
+        out = np.empty((self.n_columns + 1, *inner.shape[1:]))
+        out[split.dense], out[-1] = inner[:-1], inner[-1]
+        flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
+        pulled = (self._entries.T @ flat).reshape(-1, *inner.shape[1:])
+        pulled = (pulled.T / self._scale).T
+        out[split.sparse] = pulled + np.multiply.outer(self._offset, inner[-1])
+        return out
+
+    def gram(self, s=None):
+        if self._gram_is_dense:
+            return self._dense_gram(s)
+        split, scale, o = self._split, self._scale, self._offset
+        inner, outer = self._dense.gram(s), SparseDesign(self._entries).gram(s)
+        # x~ x~^T = e e^T / d d^T + o e^T / d + e o^T / d + o o^T
+        pulled = outer[-1, :-1] / scale
+        own = (outer[:-1, :-1] / scale).T / scale
+        own += np.outer(o, pulled + 0.5 * outer[-1, -1] * o)
+        own += np.outer(pulled + 0.5 * outer[-1, -1] * o, o)
+        crossed = self._entries.T @ weigh(self._dense.rows, s)
+        crossed = (crossed.T / scale) + np.outer(inner[-1, :-1], o)
+        out = np.empty((self.n_columns + 1, self.n_columns + 1))
+        border = np.append(split.dense, self.n_columns)
+        out[np.ix_(border, border)] = inner
+        out[np.ix_(split.sparse, split.sparse)] = own
+        out[np.ix_(split.dense, split.sparse)] = crossed
+        out[np.ix_(split.sparse, split.dense)] = crossed.T
+        out[-1, split.sparse] = out[split.sparse, -1] = pulled + outer[-1, -1] * o
+        return out
+
+    @property
+    def _gram_is_dense(self):
+        """Whether BLAS is sooner with all columns, by the costs of ``SparseDesign``."""
+        n_dense, p = len(self._split.dense), self.n_columns
+        stored = self._entries.nnz / max(1, self.n_rows)
+        in_parts = 6.0 * stored**2 + n_dense * (4.0 + n_dense / 45.0 + 3.0 * stored)
+        return p * (4.0 + p / 45.0) < in_parts
+
+    def _dense_gram(self, s):
+        total = 0.0
+        for begin in range(0, self.n_rows, max(1, _SLAB_BYTES // (8 * self.n_columns))):
+            rows = slice(begin, begin + max(1, _SLAB_BYTES // (8 * self.n_columns)))
+            slab = DenseDesign(_as_float64(self.X[rows]), self.frame)
+            total = total + slab.gram(None if s is None else s[rows])
+        return total
+
+    @property
+    def n_read(self):
+        """The numbers that a product reads, sparse ones counted by what they cost."""
+        return self._numbers.size + _SPARSE_COST * self._entries.nnz
+
+
+class _NotAsThought(Exception):
+    """Rows that are not like the sample."""
+
+
+class _Entries:
+    """Of each block the dense columns, and what differs from the usual values of the others."""
+
+    def __init__(self, split, most):
+        self.split, self.most = split, most
+
+    def __call__(self, block):
+        X, split = block.design.X, self.split
+        differs = split.usual != X
+        differs[:, split.dense] = False
+        flat = np.flatnonzero(differs)
+        if len(flat) > self.most * len(X):
+            raise _NotAsThought
+        columns = flat % X.shape[1]
+        rows = flat // X.shape[1]
+        entries = X[rows, columns] - split.usual[columns]
+        place = np.empty(X.shape[1], dtype=np.int32)
+        place[split.sparse] = np.arange(len(split.sparse))
+        counts = np.bincount(rows, minlength=len(X))
+        return [(X[:, split.dense], counts, place[columns], entries)]
+
+    @staticmethod
+    def combine(total, part):
+        return total + part
+
+
+def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
+    """The same blocks with a design in two parts, where that pays and is no large copy.
+
+    An X of fewer than `least_numbers` is left as it is.
+    """
+    split, stored = _guess(blocks, least_numbers)
+    if split is None:
+        return blocks
+    n_bytes = blocks.n_samples * (8 * len(split.dense) + 12 * stored)
+    if n_bytes > max(_MAX_BYTES, _MAX_SHARE_OF_X * blocks.X.nbytes):
+        return blocks
+    plain = blocks.in_frame(Frame.identity(blocks.n_features))
+    try:
+        found = plain.reduce(_Entries(split, max(1.0, 1.5 * stored)))
+    except _NotAsThought:
+        return blocks
+    numbers, counts, columns, entries = (np.concatenate(part) for part in zip(*found, strict=True))
+    indptr = np.append(0, np.cumsum(counts)).astype(np.int32)
+    shape = blocks.n_samples, len(split.sparse)
+    entries = sparse.csr_matrix((entries, columns, indptr), shape=shape)
+    parts = copy.copy(blocks)
+    vars(parts).pop("_only_design", None)
+    parts.design = PartsDesign(blocks.X, split, numbers, entries)
+    parts.block_rows = _MORE_ROWS * blocks.block_rows
+    return parts
+
+
+def _guess(blocks, least_numbers):
+    """The split of the columns that a sample suggests, or None, and the entries of a row."""
+    n_samples, n_features = blocks.n_samples, blocks.n_features
+    if blocks.is_sparse or n_samples * n_features < least_numbers:
+        return None, 0.0
+    sample = _as_float64(blocks.X[:: max(1, n_samples // _SAMPLE_ROWS)])
+    usual = np.sort(sample, axis=0)[len(sample) // 2]
+    share = (sample != usual).mean(axis=0)
+    rare = share <= _MAX_SHARE
+    stored = float(share[rare].sum())
+    cost = np.count_nonzero(~rare) + _SPARSE_COST * stored
+    if not rare.any() or cost > _MAX_COST * n_features:
+        return None, 0.0
+    return _Split(np.flatnonzero(~rare), np.flatnonzero(rare), usual), stored
