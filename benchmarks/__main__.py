@@ -107,6 +107,7 @@ def parse(arguments=None):
     parser.add_argument(
         "--from", type=Path, dest="source", metavar="FILE", help="measure nothing: a kept run"
     )
+    parser.add_argument("--note", default="", metavar="TEXT", help="what to know about this run")
     parser.add_argument("--list", action="store_true", help="name the cases and stop")
     args = parser.parse_args(arguments)
     if args.source and not args.page:
@@ -137,7 +138,7 @@ def main(arguments=None):
         _list(groups, options)
         return
     command = _command(sys.argv[1:] if arguments is None else arguments)
-    report = Report(quick=args.quick, command=command, path=args.json)
+    report = Report(quick=args.quick, command=command, path=args.json, remark=args.note)
     print(_machine())
     try:
         for group in groups:

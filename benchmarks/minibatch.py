@@ -56,9 +56,10 @@ def run(options, report):
         if options.wants(case.name):
             problem = case.build()
             reference = _from_best_constant(problem)
+            with quiet():
+                peer = _best_peer(problem, reference)
             for count in options.threads:
                 with threads(count), quiet():
-                    peer = _best_peer(problem, reference)
                     for batch_size in BATCHES:
                         report.add(_row(case, problem, reference, peer, batch_size, count, options))
 

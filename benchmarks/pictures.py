@@ -114,7 +114,10 @@ def draw_curves(curves, path):
     plt = _pyplot()
     columns = min(3, len(cases))
     lines = -(-len(cases) // columns)
-    size = (3.6 * columns, 2.8 * lines + 0.8)
+    drawn = {_short(curve["label"]) for curve in curves}
+    entries = max(2, round(1.35 * columns))  # of the legend side by side
+    legend = 0.22 * -(-len(drawn) // entries) + 0.15
+    size = (max(3.6 * columns, 4.4), 2.8 * lines + legend)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
     for ax, case in zip(axes.flat, cases):
         _panel(ax, case, [curve for curve in curves if curve["case"] == case])
@@ -125,14 +128,13 @@ def draw_curves(curves, path):
     for column in range(columns):
         last = [ax for ax in axes[:, column] if ax.axison][-1]
         last.set_xlabel("seconds")
-    drawn = {_short(curve["label"]) for curve in curves}
     handles = [
         plt.Line2D([], [], color=colour, label=label, lw=2.5 if label == "gdregress" else 1.2)
         for label, colour in COLOURS.items()
         if label in drawn
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.85 / size[1], 1, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=entries, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, legend / size[1], 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return True

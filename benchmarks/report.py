@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+import gdregress
+
 WIDTHS = (56, 10, 38, 10, 10, 10, 14, 9, 9)
 HEADER = ("case", "ours", "peer", "peer's", "ratio", "target", "verdict", "error", "peer's")
 
@@ -121,11 +123,14 @@ class Report:
         What was typed, for the record.
     path : Path, optional
         Where everything is kept, row by row: an interruption loses none.
+    remark : str
+        What to know about the run.
     """
 
     quick: bool = False
     command: str = ""
     path: Path | None = None
+    remark: str = ""
     rows: list = field(default_factory=list)
     curves: list = field(default_factory=list)
     group: str = ""
@@ -169,6 +174,7 @@ class Report:
             "date": datetime.now(UTC).date().isoformat(),
             "groups": list(dict.fromkeys(row.group for row in self.rows)),
             "quick": self.quick,
+            "note": self.remark,
             "environment": environment(),
         }
         rows = [{**asdict(row), "verdict": row.verdict} for row in self.rows]
@@ -272,7 +278,6 @@ def environment():
     from threadpoolctl import threadpool_info
 
     names = (
-        "gdregress",
         "numpy",
         "scipy",
         "scikit-learn",
@@ -281,7 +286,7 @@ def environment():
         "skglm",
         "threadpoolctl",
     )
-    versions = {}
+    versions = {"gdregress": gdregress.__version__}
     for name in names:
         try:
             versions[name] = version(name)

@@ -55,6 +55,7 @@ def run_of(rows, command="python -m benchmarks kinds"):
         "date": "2026-01-01",
         "groups": ["kinds"],
         "quick": False,
+        "note": "On a machine at rest.",
         "environment": ENVIRONMENT,
     }
     return {"runs": [run], "rows": rows, "curves": [curve]}
@@ -83,7 +84,13 @@ def test_the_page_of_a_kept_run(tmp_path):
     assert line.endswith("| 7 | 12.5 | 1 |")
     lost = text[text.index("## What is not met") :]
     assert lost.count("glum irls") == 1
-    for fact in ("Some Processor", "numpy 2.4", "python -m benchmarks kinds", "2026-01-01"):
+    for fact in (
+        "Some Processor",
+        "numpy 2.4",
+        "python -m benchmarks kinds",
+        "2026-01-01",
+        "at rest",
+    ):
         assert fact in text
     for name in ("benchmark-ratios.png", "benchmark-curves.png"):
         assert f"(images/{name})" in text
