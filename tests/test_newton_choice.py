@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from gdregress import LogisticRegression
+from gdregress.history import History, StopReason
 from gdregress.problem.kernels import CurvedGrams, CurvedProduct, Expansion, Hessian
 from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.objective import BlockObjective
@@ -20,6 +21,7 @@ from gdregress.solvers.newton.costs import costs
 from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.steps import QuasiNewton
 
 
@@ -194,6 +196,27 @@ def test_a_kept_hessian_certifies_no_less_than_the_decrement():
         assert not metric.certifies(theta, gradient, true * (1 - 1e-6))
         moved = np.abs(X @ (theta - at.theta)[:-1, 0, 0] + (theta - at.theta)[-1, 0, 0]).max()
         assert metric.certifies(theta, gradient, true * math.exp(2.0 * moved) * (1 + 1e-6))
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-12])
+def test_a_fit_ends_however_far_rows_have_moved_from_the_kept_hessian(tol):
+    """The bound is e^80 times what the steps see: no step brings that down below rounding."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((4000, 3))
+    y = (1.5 * X[:, 0] + rng.logistic(size=4000) > 0) + 0.0
+    X = np.vstack([X, [[60.0, 0.0, 0.0]]])  # one row, certain, that moves far
+    framed = objective(X, np.append(y, 1.0), 1e-6)
+    found = newton(
+        framed,
+        np.zeros((4, 1, 1)),
+        History(),
+        max_iter=100,
+        tol=tol,
+        choose=lambda framed: LazyMetric(framed, Pace({"all": 30.0})),
+    )
+    assert found.reason is StopReason.DECREMENT
+    assert np.abs(X @ found.theta[:-1, 0, 0]).max() > 80.0
+    assert found.n_iter <= 60
 
 
 def test_every_evaluation_of_a_fit_is_one_pass(passes):

@@ -109,22 +109,32 @@ class LazyMetric:
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
         flat = gradient.ravel()
         bound = self._bound(flat)
-        # Steps near the end hardly move a row: what was too far stays about as far.
-        if bound * math.exp(0.8 * self._moved) > tolerance:
+        if bound > tolerance:
             return False
-        if theta is not self._taken_at:
-            self._moved = min(largest_move(self.rows, theta - self._taken_at), _FAR)
-            missing = self._moved + math.log(bound / tolerance) if bound > 0.0 else -math.inf
-            if missing > 0.0:
-                option = "all" if self.rows is self.framed else "sample"
-                if not self.pace.renewal_pays(option, missing):
-                    return False
-                self._take(self._factored(self.rows, theta), theta)
-                bound = self._bound(flat)
+        missing = self._missing(theta, bound, tolerance)
+        if missing > 0.0:
+            if not self.pace.renewal_pays("all" if self.rows is self.framed else "sample", missing):
+                return False
+            self._take(self._factored(self.rows, theta), theta)
+            bound = self._bound(flat)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
         regular = self._metric.is_regular or (self._same_rank and self._metric.is_exact)
         covered = regular and not flat[self._metric.dead].any()
         return covered and bound <= tolerance
+
+    def _missing(self, theta, bound, tolerance):
+        """The logarithm of what the bound at theta is above the tolerance, M being of theta'.
+
+        Steps near the end hardly move a row: where the last look at them was too far for this
+        bound, they are not looked at again.
+        """
+        if theta is self._taken_at or bound == 0.0:
+            return 0.0
+        above = math.log(bound / tolerance)
+        if 0.8 * self._moved + above > 0.0:
+            return 0.8 * self._moved + above
+        self._moved = min(largest_move(self.rows, theta - self._taken_at), _FAR)
+        return self._moved + above
 
     def _factored(self, rows, theta):
         """The Hessian of some rows at theta."""
