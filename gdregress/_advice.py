@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .history import StopReason
 from .solvers.descent.schedules import Constant
+from .solvers.exact import EXACT
 
 __all__ = ["advise", "advise_batch_of_everything", "names_of"]
 
@@ -40,7 +41,7 @@ def advise(estimator, found, plan):
         _advise_unsolved(estimator)
     elif reason is StopReason.DIVERGED:
         _advise_diverged(estimator, found, plan)
-    elif plan.exact == "newton" and settings.tol > 0.0:
+    elif plan.exact is not None and EXACT[plan.exact].iterates and settings.tol > 0.0:
         _advise_newton_unfinished(estimator, found, settings)
     elif plan.rule is not None and not found.converged and settings.tol > 0.0:
         _advise_unfinished(estimator, found, plan)
@@ -70,6 +71,11 @@ def _advise_unfinished(estimator, found, plan):
         text = (
             f"{name} stopped at max_iter={plan.settings.max_iter} before it converged to "
             f"tol={tol:.3g}: {left} (optimality_gap_ bounds it)"
+        )
+    elif not isinstance(found.reason, StopReason):
+        text = (
+            f"{name} stopped by criterion={plan.settings.criterion!r} with tol={tol:.3g} before it "
+            f"converged: {left} (optimality_gap_ bounds it)"
         )
     else:
         return
@@ -127,7 +133,7 @@ def _remedies(estimator, objective, plan):
         remedies.append("standardise the columns of X (sklearn.preprocessing.StandardScaler)")
     if settings.criterion == "gradient":
         remedies.append("raise max_iter")
-    if not objective.has_l1:
+    if objective.penalty.is_smooth:
         remedies.append(f"fit exactly, with solver={estimator._exact_solvers[0]!r}")
     return remedies
 

@@ -46,8 +46,10 @@ from ._typing import (
 )
 from ._watch import Watch
 from .history import StopReason
+from .problem.penalty import ElasticNet
 from .rows.threads import single_threaded_blas
 from .solvers.descent.rules import UpdateRule
+from .solvers.exact import EXACT
 
 __all__ = ["BaseRegression"]
 
@@ -58,7 +60,8 @@ _FEATURES = {"n_features_in_", "feature_names_in_"}
 class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstimator):
     """Common part of the estimators; the parameters are documented there.
 
-    A subclass names its exact solvers, turns y into targets, and solves exactly.
+    A subclass names its exact solvers, turns y into targets, and says what is minimised: by
+    ``_loss()``, a loss of ``problem.losses``, and ``_penalty()``, a penalty of ``problem.penalty``.
     """
 
     @explaining_names
@@ -169,6 +172,9 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
             raise found.interruption
         return self
 
+    def _penalty(self):
+        return ElasticNet(self.alpha, self.l1_ratio)
+
     def _asks_for_descent(self, arguments):
         """The name of what was passed to ``fit`` that only descent can use, or None."""
         if "_descent" in self.__dict__ and self._descent.pending:
@@ -239,7 +245,7 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
             self.dependent_columns_ = found.dependent_columns
         if hasattr(self, "classes_"):
             self.separating_columns_ = found.separating_columns
-        if found.solver == "newton":
+        if found.solver in EXACT and EXACT[found.solver].iterates:
             self._theta = found.theta  # float32 would round it
         self.history_ = found.history
         found.history.shape_path(self.coef_.shape, np.shape(self.intercept_), self.coef_.dtype)

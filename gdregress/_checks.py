@@ -243,7 +243,12 @@ def check_last_theta(estimator, last, shape):
             f"{name} with warm_start=True was fitted on {theta.shape[0] - 1} features; X has "
             f"{shape[0] - 1}. Set warm_start=False to start anew."
         )
-    if not np.array_equal(classes, estimator.classes_):
+    if theta.shape != shape:
+        raise ValueError(
+            f"{name} with warm_start=True was fitted on {theta.shape[2]} targets; y has "
+            f"{shape[2]}. Set warm_start=False to start anew."
+        )
+    if classes is not None and not np.array_equal(classes, estimator.classes_):
         raise ValueError(
             f"{name} with warm_start=True was fitted on the classes {classes.tolist()}; y has "
             f"{estimator.classes_.tolist()}. Set warm_start=False to start anew."

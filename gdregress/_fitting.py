@@ -15,10 +15,10 @@ from ._advice import advise_batch_of_everything
 from ._checks import check_initial_theta, check_last_theta
 from ._parameters import Plan, check_keeps_its_descent
 from ._reading import Data, held_out, n_outputs, objective_over, validation_over
+from ._suited import suited
 from .history import History
 from .solvers.descent.driver import Descent
-from .solvers.least_squares.exact import solve_least_squares
-from .solvers.newton.newton import newton
+from .solvers.exact import EXACT
 from .solvers.solution import Solution
 
 __all__ = ["Fit", "Origin", "check_descent_fits", "draw_seed", "fit_of"]
@@ -64,14 +64,17 @@ def _descent_to_continue(estimator, plan):
 
 
 def _last_theta(estimator, plan):
-    """theta and classes of the last fit, where Newton's method is to start from them."""
-    if not (estimator.warm_start and plan.exact == "newton" and hasattr(estimator, "coef_")):
+    """theta and classes of the last fit, where an exact solver that iterates is to start there."""
+    iterates = plan.exact is not None and EXACT[plan.exact].iterates
+    if not (estimator.warm_start and iterates and hasattr(estimator, "coef_")):
         return None
+    classes = vars(estimator).get("classes_")
     if "_theta" in vars(estimator):
-        return estimator._theta, estimator.classes_
+        return estimator._theta, classes
     # Saved with warm_start=False, or the end of a descent: its coefficients are a start.
-    theta = np.vstack([estimator.coef_.T, estimator.intercept_], dtype=np.float64)
-    return theta[:, None, :], estimator.classes_
+    coef = np.atleast_2d(estimator.coef_).T
+    intercept = np.atleast_1d(estimator.intercept_)
+    return np.vstack([coef, intercept], dtype=np.float64)[:, None, :], classes
 
 
 @dataclass
@@ -99,6 +102,7 @@ def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, worker
     elif plan.settings.early_stopping and plan.exact is None:
         data, held_out_loss = held_out(estimator, data, seed, workers)
     objective = objective_over(estimator, data, workers, plan.penalty)
+    plan = suited(estimator, plan, objective.loss)
     if plan.exact is not None:
         return _exact_fit(plan, data.X, objective, theta, held_out_loss)
     plan = plan.with_batches(_batch_size(estimator, plan, data.X.shape[0]))
@@ -115,24 +119,9 @@ def fit_of(estimator, plan: Plan, origin: Origin, data: Data, validation, worker
 
 def _exact_fit(plan, X, objective, theta, validation):
     """A fit by the exact solver of a plan."""
-    history, settings = History(), plan.settings
-    if plan.exact == "newton":
-        solve = partial(newton, max_iter=settings.max_iter, tol=settings.tol)
-    else:
-        solve = partial(_least_squares, solver=plan.exact)
-    solve = partial(solve, objective, theta, history, validation=validation)
-    return Fit(plan, X, history, solve)
-
-
-def _least_squares(objective, theta, history, *, solver, validation, watch):
-    """Least squares in one iteration, which a watch sees begin and end."""
-    if watch is not None:
-        watch.begin(theta)
-    found = solve_least_squares(objective, solver)
-    found.record(history, validation)
-    if watch is not None:
-        watch.end(found.theta)
-    return found
+    history, solve = History(), EXACT[plan.exact].solve
+    more = {"settings": plan.settings, "validation": validation}
+    return Fit(plan, X, history, partial(solve, objective, theta, history, **more))
 
 
 def draw_seed(estimator, plan):

@@ -19,12 +19,14 @@ from ._ranges import (
     check_ranges,
     listed,
 )
+from ._suited import suited
 from ._synonyms import hint_for_rate, hint_for_solver
-from .problem.penalty import ElasticNet
+from .problem.penalty import Penalty
 from .solvers.descent.rules import RULES, UpdateRule
 from .solvers.descent.schedules import SCHEDULES, Schedule
 from .solvers.descent.settings import DescentSettings
 from .solvers.descent.stopping import CRITERIA
+from .solvers.exact import EXACT
 
 __all__ = [
     "RANGES",
@@ -34,8 +36,6 @@ __all__ = [
     "check_plan",
     "check_streams",
 ]
-
-_CRITERIA = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
 
 
 def _is_random_state(value: object) -> bool:
@@ -50,7 +50,8 @@ def _is_schedule(value: object) -> bool:
     return isinstance(value, Callable) and not isinstance(value, type)  # type: ignore[arg-type]
 
 
-# Of the constructor of both estimators; what `solver` may be depends on which it is.
+# Of the constructor of both estimators. What `solver` may be depends on which it is; rules and
+# criteria may be added.
 RANGES = {
     "alpha": NON_NEGATIVE,
     "l1_ratio": Range("a number in [0, 1]", float, low=0, high=1, closed="both"),
@@ -70,7 +71,6 @@ RANGES = {
     "batch_size": Range("None or an integer >= 1", int, low=1, closed="left", optional=True),
     "max_iter": WHOLE,
     "tol": NON_NEGATIVE,
-    "criterion": Range(f"one of {listed(_CRITERIA)}", words=_CRITERIA),
     "n_iter_no_change": WHOLE,
     "early_stopping": TRUTH,
     "min_delta": SHARE,
@@ -107,7 +107,7 @@ class Plan:
     automatic: bool
     settings: DescentSettings
     automatic_rate: bool
-    penalty: ElasticNet
+    penalty: Penalty
 
     def with_batches(self, batch_size: int | None) -> "Plan":
         """The plan with mini-batches of so many rows, or full batches."""
@@ -121,15 +121,11 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
 
     `asked_by` names what else asks for descent, such as an argument of ``fit``.
     """
-    checked = check_ranges(estimator, RANGES)
-    name, penalty = type(estimator).__name__, ElasticNet(checked["alpha"], checked["l1_ratio"])
+    names = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
+    criterion = Range(f"one of {listed(names)}", words=names)
+    checked = check_ranges(estimator, {**RANGES, "criterion": criterion})
+    penalty = estimator._penalty()
     exact, rule, why, automatic = _choice(estimator, checked, penalty, asked_by)
-    if penalty.l1 > 0.0 and (rule is None or not rule.has_proximal_step):
-        raise ValueError(
-            f"'solver'={estimator.solver!r} of {name} has no proximal step for the L1 part of the "
-            f"penalty (alpha={checked['alpha']!r}, l1_ratio={checked['l1_ratio']!r}); use "
-            f"solver='gd' or 'nesterov', or l1_ratio=0."
-        )
     rate = checked["learning_rate"]
     if rule is not None and rate == "line_search":
         _check_line_search(estimator, rule)
@@ -140,7 +136,8 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
         line_search=rate == "line_search",
         **{key: checked[key] for key in _SETTINGS},
     )
-    return Plan(exact, rule, why, automatic, settings, rate == "auto", penalty)
+    plan = Plan(exact, rule, why, automatic, settings, rate == "auto", penalty)
+    return suited(estimator, plan)
 
 
 _SETTINGS = (
@@ -158,7 +155,7 @@ _SETTINGS = (
 def _choice(estimator, checked, penalty, asked_by):
     """The one place where a solver is chosen: an exact one or a rule, why, and whether by "auto".
 
-    ``"auto"`` descends where something asks for it, with Nesterov's rule where an L1 penalty does,
+    ``"auto"`` descends where something asks for it, with Nesterov's rule where the penalty does,
     and is exact otherwise.
     """
     solver, exact_solvers = estimator.solver, estimator._exact_solvers
@@ -176,8 +173,8 @@ def _choice(estimator, checked, penalty, asked_by):
     if asking or asked_by is not None:
         why = f"{asking[0] if asking else asked_by} asks for descent"
         return None, RULES["gd"](), why, True
-    if penalty.l1 > 0.0:
-        return None, RULES["nesterov"](), "an L1 penalty needs a proximal step", True
+    if not penalty.is_smooth:
+        return None, RULES["nesterov"](), "the penalty needs a proximal step", True
     return exact_solvers[0], None, "nothing asks for descent", True
 
 
@@ -227,10 +224,11 @@ def check_streams(estimator, *, can_continue):
     meta-estimators and checks look for the method before they call it.
     """
     name = type(estimator).__name__
-    if estimator.solver == "newton":
+    solver = estimator.solver if isinstance(estimator.solver, str) else ""
+    if solver in EXACT and not EXACT[solver].streams:
         raise ValueError(
-            f"partial_fit of {name} needs a rule of descent, as Newton's method needs all rows at "
-            f"once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
+            f"partial_fit of {name} needs a rule of descent, as {EXACT[solver].title} needs "
+            f"all rows at once; set solver='gd' or 'auto' instead of {estimator.solver!r}."
         )
     if estimator.early_stopping is True:
         raise ValueError(

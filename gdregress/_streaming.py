@@ -1,11 +1,12 @@
 """One part of a stream of rows: whether it can be taken, and what it adds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ._checks import assert_finite, check_initial_theta, check_room_for_triangle
 from ._fitting import check_descent_fits, draw_seed
 from ._parameters import Plan, check_partial_fit, check_plan, check_streams
+from ._suited import suited
 from .history import History
 from .solvers.descent.driver import Descent
 from .solvers.least_squares.stream import LeastSquaresStream
@@ -82,7 +83,8 @@ class Part:
 
     def solve(self, objective):
         """The solution after the rows of an objective."""
-        return (self._descend if self.plan.exact is None else self._solve_exactly)(objective)
+        part = replace(self, plan=suited(self.estimator, self.plan, objective.loss))
+        return (part._descend if part.plan.exact is None else part._solve_exactly)(objective)
 
     def _descend(self, objective):
         estimator, plan, n_samples = self.estimator, self.plan, objective.blocks.n_samples

@@ -4,6 +4,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .solvers.exact import EXACT
+
 __all__ = ["Watch", "record_of"]
 
 _records = WeakKeyDictionary()  # of the fits that are watched, by their contexts
@@ -28,7 +30,7 @@ class Watch:
         self.estimator, self.history = estimator, history
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"X": X, "y": y, "metadata": metadata}
-        one_task = plan.exact is not None and plan.exact != "newton"
+        one_task = plan.exact is not None and not EXACT[plan.exact].iterates
         self._root = estimator._init_callback_context(
             max_subtasks=1 if one_task else plan.settings.max_iter
         )

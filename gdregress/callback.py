@@ -93,7 +93,7 @@ class Checkpoint:
     ValueError, TypeError
         When the fit begins: for an exact solver, which has nothing to continue; for another
         estimator than those of this package; within a search, whose candidates would overwrite
-        each other's file; for a schedule or rule that is code of your own, and labels that are
+        each other's file; for a schedule or rule of your own without a name, and labels that are
         neither text nor numbers.
 
     Examples

@@ -25,7 +25,11 @@ __all__ = ["check_can_be_stored", "load_checkpoint", "write_checkpoint"]
 
 _FORMAT, _LAYOUT = "gdregress checkpoint", 2
 _ESTIMATORS = {cls.__name__: cls for cls in (LinearRegression, LogisticRegression)}
-_PARTS: dict[str, Any] = {cls.__name__: cls for cls in (*RULES.values(), *SCHEDULES.values())}
+
+
+def _parts() -> dict[str, Any]:
+    """The rules and schedules that have a name, by that of their class."""
+    return {cls.__name__: cls for cls in (*RULES.values(), *SCHEDULES.values())}
 
 
 def write_checkpoint(path: str | os.PathLike[str], estimator: Any) -> None:
@@ -176,7 +180,7 @@ def _to_json(value: Any, what: str, store: _ArrayStore) -> Any:
     if isinstance(value, dict):
         return {"pairs": [[_to_json(k, what, store), inside(v, k)] for k, v in value.items()]}
     kind = type(value).__name__
-    if _PARTS.get(kind) is type(value):
+    if _parts().get(kind) is type(value):
         params: dict[str, Any] = value.get_params(deep=False)
         return {"class": kind, "params": {key: inside(part, key) for key, part in params.items()}}
     if isinstance(value, np.random.RandomState):
@@ -203,7 +207,7 @@ def _from_json(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return tuple(map(inside, value["list"]))
     if "class" in value:
         params = {name: inside(part) for name, part in value["params"].items()}
-        return _PARTS[value["class"]](**params)
+        return _parts()[value["class"]](**params)
     if "random_state" in value:
         random_state = np.random.RandomState()
         random_state.set_state(inside(value["random_state"]))

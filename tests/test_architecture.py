@@ -22,6 +22,7 @@ ORDER = [
     "history",
     "solvers",
     "_synonyms",
+    "_suited",
     "_parameters",
     "_checks",
     "_watch",
@@ -110,6 +111,21 @@ def test_a_room_imports_only_rooms_above_it(path):
         assert here == there or ORDER.index(there) < ORDER.index(here), (
             f"{module_name(path)} imports {target}, which is not above it"
         )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solvers").rglob("*.py")), ids=module_name)
+def test_solvers_know_no_loss_and_no_penalty(path):
+    """They ask what it declares; see solvers.needs."""
+    known = {"gdregress.problem.losses", "gdregress.problem.penalty"}
+    assert not imported_modules(path) & known
+    asked = {
+        argument.id
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "isinstance"
+        for argument in ast.walk(node.args[1])
+        if isinstance(argument, ast.Name)
+    }
+    assert not {name for name in asked if name.endswith(("Loss", "Net", "Penalty"))}
 
 
 def test_imports_have_no_circles():

@@ -11,6 +11,8 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import gdregress
+from gdregress.solvers.descent.rules import RULES
+from gdregress.solvers.descent.stopping import CRITERIA
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,11 +26,15 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @pytest.fixture(autouse=True)
 def clean_room(tmp_path, monkeypatch):
-    """Examples draw without a screen and write into a folder of their own."""
+    """Examples draw without a screen, write into a folder of their own, and register nothing."""
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
+    before = [(names, dict(names)) for names in (RULES, CRITERIA)]
     yield
+    for names, as_they_were in before:
+        names.clear()
+        names.update(as_they_were)
     importlib.import_module("matplotlib.pyplot").close("all")
 
 

@@ -104,12 +104,12 @@ def test_the_penalty_of_many_models_is_that_of_each(frame):
         together.proximal(theta, step),
     )
     curvature = together.curvature(theta.shape)
-    assert together.has_l1
+    assert not together.is_smooth
     assert together.has_l2
     for m in range(N_MODELS):
         alone, own = ElasticNet(ALPHA[m], L1_RATIO[m]).in_frame(frame), theta[:, m : m + 1]
         assert_allclose(together.value(theta)[m], alone.value(own)[0], rtol=1e-14)
-        assert_allclose(together.l1_value(theta)[m], alone.l1_value(own)[0], rtol=1e-14)
+        assert_allclose(together.rough_value(theta)[m], alone.rough_value(own)[0], rtol=1e-14)
         assert_array_equal(added[:, m : m + 1], alone.add_gradient(own, np.ones_like(own)))
         assert_array_equal(shrunk[:, m : m + 1], alone.proximal(own, step[m]))
         assert_array_equal(curvature[:, m], alone.curvature((4, 3)))

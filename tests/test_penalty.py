@@ -26,12 +26,12 @@ each_frame = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 @each_mix
 def test_value_is_the_definition_for_each_model(alpha, l1_ratio):
     penalty = ElasticNet(alpha, l1_ratio)
-    value, l1_value = penalty.value(THETA), penalty.l1_value(THETA)
-    assert value.shape == l1_value.shape == (2,)
+    value, rough_value = penalty.value(THETA), penalty.rough_value(THETA)
+    assert value.shape == rough_value.shape == (2,)
     for m in range(2):
         W = THETA[:-1, m]
         l1 = alpha * l1_ratio * np.abs(W).sum()
-        assert_allclose(l1_value[m], l1, rtol=1e-14)
+        assert_allclose(rough_value[m], l1, rtol=1e-14)
         assert_allclose(value[m], l1 + alpha * (1 - l1_ratio) / 2 * np.sum(W**2), rtol=1e-14)
 
 
@@ -56,7 +56,7 @@ def test_gradient_is_the_slope_of_the_smooth_part(alpha, l1_ratio, frame):
         up, down = theta.copy(), theta.copy()
         up[j] += step * frame.scale[j]
         down[j] -= step * frame.scale[j]
-        smooth = [penalty.value(t) - penalty.l1_value(t) for t in (up, down)]
+        smooth = [penalty.value(t) - penalty.rough_value(t) for t in (up, down)]
         slope = (smooth[0] - smooth[1]) / (2 * step)
         assert_allclose((gradient[j] * frame.scale[j]).sum(axis=1), slope, rtol=1e-8, atol=1e-10)
 
@@ -89,7 +89,7 @@ def test_in_a_frame_it_is_the_penalty_of_the_original_coefficients(alpha, l1_rat
     penalty = ElasticNet(alpha, l1_ratio)
     framed, inside = penalty.in_frame(frame), frame.enter(THETA)
     assert_allclose(framed.value(inside), penalty.value(THETA), rtol=1e-14)
-    assert_allclose(framed.l1_value(inside), penalty.l1_value(THETA), rtol=1e-14)
+    assert_allclose(framed.rough_value(inside), penalty.rough_value(THETA), rtol=1e-14)
     # The chain rule: dP/dw = d dP/dw~; the shift does not touch the coefficients.
     gradient = penalty.add_gradient(THETA, np.zeros_like(THETA))
     inner = framed.add_gradient(inside, np.zeros_like(THETA))

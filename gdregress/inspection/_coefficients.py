@@ -126,6 +126,7 @@ def coefficient_table(
     """
     _check_arguments(confidence, cov_type, groups)
     with problem_of(estimator, X, y, sample_weight, caller="coefficient_table") as problem:
+        problem.check_is_known()
         codes = _groups(groups, problem) if cov_type == "cluster" else None
         optimum = optimum_of(problem, _reference(problem, reference, cov_type))
         return _Inference(problem, optimum, confidence, cov_type, codes, use_t).table()
@@ -157,7 +158,7 @@ def _groups(groups: Any, problem: Problem) -> np.ndarray:
 
 def _reference(problem: Problem, label: Any, cov_type: str) -> int:
     """The index of the reference class."""
-    if problem.objective.shape[1] == 1 or problem.objective.is_quadratic:
+    if not problem.objective.loss.has_gauge:
         if label is not None:
             raise problem.fails(
                 f"takes 'reference' where there are more than two classes; got {label!r}",

@@ -144,13 +144,14 @@ def optimality_gap(estimator: Any, X: Any, y: Any, sample_weight: Any = None) ->
 
 def gap_of(problem: Problem) -> GapBound:
     """The bound for a fitted problem."""
+    problem.check_is_known()
     objective = problem.objective
     value, method = _bound(objective, problem.theta)
     return GapBound(value, method, gain(objective))
 
 
 def _bound(objective: BlockObjective, theta: np.ndarray) -> tuple[float, str]:
-    if objective.has_l1:
+    if not objective.penalty.is_smooth:
         return _with_l1(objective, theta)
     n_parameters = objective.shape[0] * (1 if objective.is_quadratic else objective.shape[1])
     wide = min(objective.blocks.n_features, objective.blocks.n_samples)
@@ -269,7 +270,7 @@ class _Smooth:
         order = np.arange((n_columns + 1) * n_outputs).reshape(-1, n_outputs)
         if not self.inside.fit_intercept:
             order = order[:-1]
-        if n_outputs == 1:
+        if not self.inside.loss.has_gauge:
             return order.ravel()
         if self.l2 == 0.0:
             return order[:, 1:].ravel()

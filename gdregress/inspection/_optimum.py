@@ -273,7 +273,7 @@ def _likelihood(
 ) -> Optimum:
     n_outputs = inside.shape[1]
     outputs = np.arange(n_outputs)
-    if n_outputs > 1:
+    if inside.loss.has_gauge:
         outputs = np.delete(outputs, reference)  # its coefficients are zero
     begin = theta
     for iteration in range(_MOST_STEPS):
@@ -344,7 +344,7 @@ def _check_at_optimum(problem: Problem, off: float) -> None:
     if off <= _AT_OPTIMUM:
         return
     model = problem.model
-    exact = "solver='newton'" if hasattr(model, "classes_") else "solver='lstsq'"
+    exact = f"solver={model._exact_solvers[-1]!r}"
     raise problem.fails(
         f"needs coefficients at the optimum on the X, y and sample_weight given, and these are "
         f"{off:.2g} standard errors away from it",

@@ -154,6 +154,7 @@ def prediction_interval(
             f"'kind' of prediction_interval must be 'observation' or 'mean'; got {kind!r}."
         )
     with problem_of(estimator, X, y, sample_weight, caller="prediction_interval") as problem:
+        problem.check_is_known()
         if is_classifier(problem.model):
             raise problem.fails(
                 "is for linear regression: a label has a probability and no interval",

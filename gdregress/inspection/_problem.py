@@ -22,10 +22,13 @@ from .._checks import check_sample_weight
 from .._parameters import check_plan
 from .._reading import Data, explaining_overflow, objective_over
 from ..problem.objective import BlockObjective
-from ..problem.penalty import ElasticNet
 from ..rows.threads import single_threaded_blas
+from ..solvers.needs import RIDGE_OR_L1, SQUARES_OR_CLASSES, lacking, mismatch
 
 __all__ = ["Problem", "Refusal", "fitted_theta", "problem_of", "rows_for", "unfitted_problem_of"]
+
+
+_KNOWN = (SQUARES_OR_CLASSES, RIDGE_OR_L1)
 
 
 class Refusal(ValueError):
@@ -66,6 +69,16 @@ class Problem:
     def fails(self, reason: str, remedy: str) -> Refusal:
         """The error that the caller cannot go on: one sentence."""
         return Refusal(f"{self.caller} of {self.title} {reason}; {remedy}.")
+
+    def check_is_known(self) -> None:
+        """Raise a :class:`Refusal` of a loss or a penalty whose theory the caller does not know."""
+        have = {"loss": self.objective.loss, "penalty": self.objective.penalty}
+        missing = lacking(_KNOWN, **have)
+        if missing is not None:
+            remedy = (
+                "optimality_gap_ bounds the gap of any fit, and a bootstrap has standard errors"
+            )
+            raise Refusal(mismatch(f"{self.caller} of {self.title}", missing, remedy, **have))
 
 
 @contextmanager
@@ -114,8 +127,7 @@ def _objective_on(
         with explaining_overflow(model, X):
             encode = _encoded_as_fitted if is_fitted else type(model)._encode
             target, weight = encode(model, y, weight)
-            penalty = ElasticNet(model.alpha, model.l1_ratio)
-            yield objective_over(model, Data(X, target, weight), workers, penalty)
+            yield objective_over(model, Data(X, target, weight), workers, model._penalty())
 
 
 def unwrapped(estimator: Any, caller: str) -> tuple[list[Any], Any]:

@@ -194,6 +194,7 @@ def learning_rate_bounds(
         tol = float(tol if tol is not None else problem.model.tol or DEFAULT_SHARE)
         if not tol > 0.0:
             raise ValueError(f"'tol' of learning_rate_bounds must be > 0; got {tol!r}.")
+        problem.check_is_known()
         objective = problem.objective
         if objective.shape[0] * objective.shape[1] > MAX_PARAMETERS:
             raise problem.fails(
@@ -308,7 +309,7 @@ def _of_likelihood(
     if not standardized:
         half = half @ np.kron(_enter(frame, n_terms), np.eye(n_outputs))
     if (
-        n_outputs > 1
+        objective.loss.has_gauge
     ):  # descent from 0 never moves along the gauge, and no gradient has a part there
         half = half @ np.kron(np.eye(n_terms), linalg.null_space(np.ones((1, n_outputs))))
     sigma = linalg.svdvals(half)

@@ -49,9 +49,9 @@ class Evaluation:
 
     @property
     def smooth_loss(self):
-        if not self.objective.has_l1:
+        if self.objective.penalty.is_smooth:
             return self.loss
-        return self.loss - self.objective.penalty.l1_value(self.theta)
+        return self.loss - self.objective.penalty.rough_value(self.theta)
 
     @property
     def gradient(self):

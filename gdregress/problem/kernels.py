@@ -19,6 +19,7 @@ __all__ = [
     "CurvedSquares",
     "Expansion",
     "Hessian",
+    "LeastHessian",
     "LossGradient",
     "LossValue",
     "Margin",
@@ -76,6 +77,18 @@ class Hessian(Sum):
     def __call__(self, block, theta):
         design, y, s = block
         return self.loss.hessian(design, self.loss.curvature(y, design.times(theta)), s)
+
+
+@dataclass(frozen=True)
+class LeastHessian(Sum):
+    """What :class:`Hessian` is at least while no row moves by more than a radius from theta."""
+
+    loss: Any
+
+    def __call__(self, block, theta, radius):
+        design, y, s = block
+        curvature = self.loss.least_curvature(y, design.times(theta), radius)
+        return self.loss.hessian(design, curvature, s)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
 ``z`` : float64 array of shape (n, M, K)
     The linear predictor ``z_i = W^T x_i + b``; losses act on its trailing axis.
 ``value(y, z)`` : shape (n, M)
-    ``loss(y_i, z_i)``, finite for every finite ``z``.
+    ``loss(y_i, z_i) >= 0``, convex in z. Infinite only where it leaves float64.
 ``value_and_gradient(y, z)`` : shapes (n, M) and (n, M, K)
-    The same value, and ``d loss / d z``: in all three cases the prediction minus the target.
+    The same value, and ``d loss / d z``: of the losses here the prediction minus the target.
 ``gradient(y, z)`` : shape of z
     The gradient alone, in as few calls as it takes: z of shape (n, K) (one model), or (n, M, K)
     and y with an axis for the models; it may overwrite z.
@@ -30,14 +30,22 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     The root, for squares of small targets underflow.
 ``value_at_zero(n_outputs)`` : float or None
     The value of every row at z = 0 where it is the same for all.
-``conjugate(y, u)`` : shape (n, M), of the logistic losses
-    ``max_z (u^T z - loss(y, z))`` for u between 0 and a gradient: an entropy, negative.
-``margin(y, z)`` : shape (n, M), of the logistic losses
-    What the class of a row has over the best other one in z.
-``rival(y, z)`` : shape (n, M), of the logistic losses
-    The least probability of a class that is not that of the row.
 
-What a loss declares of itself, for solvers to ask:
+What only some losses have, for solvers to ask (``hasattr``):
+
+``curvature``, and with it ``curve``, ``curvature_diagonal``, ``hessian``
+    Newton's method needs them.
+``margin(y, z)`` : shape (n, M), where y are classes
+    What the class of a row has over the best other one in z: whether classes separate.
+``rival(y, z)`` : shape (n, M), with a margin
+    The least probability of a class that is not that of the row.
+``conjugate(y, u)`` : shape (n, M)
+    ``max_z (u^T z - loss(y, z))`` for u between 0 and a gradient: duality gaps.
+``least_curvature(y, z, radius)`` : as ``curvature``
+    What the curvature is at least while no part of z moves by more than a radius: certificates of
+    losses whose curvature jumps.
+
+What a loss declares of itself:
 
 ``curvature_bound`` : float or None
     A number c with ``d^2 loss / d z^2 <= c I`` for every z; None where there is none.
@@ -45,12 +53,12 @@ What a loss declares of itself, for solvers to ask:
     Whether the second derivative is constant; whether it couples the outputs.
 ``has_gauge`` : bool
     Whether adding a constant to all outputs changes nothing.
-``moves(dz)`` : shape (n, M), and ``self_concordance`` : float or None
-    How far a change of z moves a row: its largest part, or with a gauge the range of its parts; and
-    a number nu with ``|F'''| <= nu max_i |moves_i| F''`` along any line, None where none is known.
+``self_concordance`` : float or None, and ``moves(dz)`` : shape (n, M)
+    A number nu with ``|F'''| <= nu max_i |moves_i| F''`` along any line, None where none is known;
+    and how far a change of z moves a row: its largest part, or with a gauge the range of its parts.
 
-A new loss is one class: of :class:`Separate`, where outputs do not interact, it has to have
-``value``, ``gradient``, ``curvature``, ``best_constant`` and what it declares.
+A new loss is one class: of :class:`Separate`, where outputs do not interact, it needs ``value`` and
+``gradient``, ``curvature`` for Newton's method, and what it declares.
 
 Weights, means and penalties are the objective's: a loss knows nothing of them.
 """
@@ -59,6 +67,7 @@ import math
 
 import numpy as np
 from scipy.linalg.blas import dnrm2
+from scipy.optimize import brentq
 from scipy.special import entr, expit, log_expit, logsumexp, softmax
 
 from ..rows.design import weigh
@@ -66,6 +75,8 @@ from ..rows.design import weigh
 __all__ = ["LogLoss", "Loss", "Separate", "SoftmaxLoss", "SquaredLoss"]
 
 _EPS = np.finfo(np.float64).eps
+# A constant is looked for up to here.
+_FAR = 2.0**512
 
 
 class Loss:
@@ -78,6 +89,47 @@ class Loss:
     @staticmethod
     def value_at_zero(n_outputs):
         return None
+
+    def best_constant(self, y, sample_weight, fit_intercept):
+        """Where no constant leaves a loss, there is nothing to compare with but the loss at 0."""
+        z = np.zeros((len(y), 1, y.shape[1]))
+        at_zero = np.average(self.value(y, z)[:, 0], weights=sample_weight)
+        least = at_zero
+        if fit_intercept:
+            z += self._constant(y, sample_weight)
+            least = np.average(self.value(y, z)[:, 0], weights=sample_weight)
+        return math.sqrt(2.0 * float(least if least > 8.0 * _EPS * at_zero else at_zero))
+
+    def typical_curvature(self, y, sample_weight, fit_intercept):
+        """The mean curvature at the best constant z; 1 where there is none."""
+        if not hasattr(self, "curvature"):
+            return 1.0
+        z = np.zeros((len(y), 1, y.shape[1]))
+        z += self._constant(y, sample_weight) if fit_intercept else 0.0
+        rows = self.curvature_diagonal(self.curvature(y, z))[:, 0].mean(axis=1)
+        return float(np.average(rows, weights=sample_weight)) or 1.0
+
+    def _constant(self, y, sample_weight):
+        """The z of the best constant model of outputs that do not interact, shape (K,).
+
+        The mean gradient of an output rises with z: its zero is bracketed by doubling, and is the
+        last z tried where there is none (all counts are zero).
+        """
+
+        def pull(z, k):
+            at = np.zeros_like(y)
+            at[:, k] = z
+            return float(np.average(self.gradient(y, at)[:, k], weights=sample_weight))
+
+        constant = np.zeros(y.shape[1])
+        for k in range(y.shape[1]):
+            at_zero = pull(0.0, k)
+            low, high = 0.0, -math.copysign(1.0, at_zero)
+            while at_zero * pull(high, k) > 0.0 and abs(high) < _FAR:
+                low, high = high, 2.0 * high
+            found = at_zero * pull(high, k) < 0.0
+            constant[k] = brentq(pull, low, high, args=(k,)) if found else high
+        return constant
 
     def value_and_gradient(self, y, z):
         return self.value(y, z), self.gradient(y[:, None], z.copy())

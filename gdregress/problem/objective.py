@@ -6,16 +6,17 @@ Every objective in this module has the same face, so that solvers do not know wh
 
 ``shape`` : (n_features + 1, n_outputs), that of one model; theta is (n_features + 1, M, n_outputs)
 ``at(theta)`` : Evaluation
-    The loss, the gradient of its smooth part (everything but the L1 norm) and the Hessian at one
-    point, on demand and once; see ``evaluation``. Its passes over the data are methods, too:
+    The loss, the gradient of its smooth part (all but the rough part of the penalty) and the
+    Hessian at one point, on demand and once; see ``evaluation``. Its passes over the data are
+    methods, too:
     ``value``, ``value_and_gradient``, ``expansion``, ``hessian``, ``hessian_at`` and
     ``curved_expansion``.
 ``proximal(theta, step)`` : shape of theta
-    The proximal step of the L1 norm; theta itself where there is none.
+    The proximal step of the penalty's rough part; theta itself where there is none.
 ``bound`` : object
     The bound ``c/S [X 1]^T diag(s) [X 1] + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` of the Hessian
-    at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics): ``bound.diagonal``, of
-    shape (n_features + 1, 1, 1), and ``bound.norm``, its largest eigenvalue.
+    at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics; of losses that declare one):
+    ``bound.diagonal``, of shape (n_features + 1, 1, 1), and ``bound.norm``, its largest eigenvalue.
 ``reach`` : float
     ``sqrt(2 L)`` of the best constant model: what a fit can gain, and a yardstick for what it
     leaves.
@@ -45,6 +46,7 @@ from .kernels import (
     CurvedExpansion,
     Expansion,
     Hessian,
+    LeastHessian,
     LossGradient,
     LossValue,
     RowCurvature,
@@ -66,8 +68,9 @@ class BlockObjective:
         In the frame of theta.
     loss : object
         A loss of ``losses``.
-    penalty : ElasticNet
-        That of the coefficients of the original columns, as a function of theta.
+    penalty : Penalty
+        One of ``penalty``: that of the coefficients of the original columns, as a function of
+        theta.
     n_outputs : int
     fit_intercept : bool
     """
@@ -101,13 +104,17 @@ class BlockObjective:
         return self.loss.curvature_bound
 
     @cached_property
+    def curvature_scale(self):
+        """The bound of the curvature, or else its mean at the best constant model: a yardstick."""
+        if self.curvature_bound is not None:
+            return self.curvature_bound
+        blocks = self.blocks
+        return self.loss.typical_curvature(blocks.y, blocks.sample_weight, self.fit_intercept)
+
+    @cached_property
     def reach(self):
         blocks = self.blocks
         return self.loss.best_constant(blocks.y, blocks.sample_weight, self.fit_intercept)
-
-    @property
-    def has_l1(self):
-        return self.penalty.has_l1
 
     def in_frame(self, frame):
         """The same objective, as a function of theta of `frame`."""
@@ -152,7 +159,7 @@ class BlockObjective:
         """:meth:`batch_value` and :meth:`batch_gradient`, from one product with the rows."""
         total, gradient = self._batch_loss_gradient(batch, theta)
         total = total * (self._rows_per_weight / batch.rows.shape[0])
-        if self.penalty.has_l2 or self.penalty.has_l1:
+        if self.penalty.has_l2 or not self.penalty.is_smooth:
             total += self.penalty.value(theta)
         return total, self._batch_mean(batch, theta, gradient)
 
@@ -185,6 +192,10 @@ class BlockObjective:
         An intercept that is not fitted has a unit diagonal, so that the matrix is regular.
         """
         return self._regular(self.blocks.reduce(Hessian(self.loss), theta))
+
+    def least_hessian(self, theta, radius):
+        """What the Hessian is at least, wherever no row moves by more than `radius` from theta."""
+        return self._regular(self.blocks.reduce(LeastHessian(self.loss), theta, radius))
 
     def expansion(self, theta):
         """:meth:`value_and_gradient` and :meth:`hessian` at theta (one model), in one pass."""
@@ -252,7 +263,7 @@ class BlockObjective:
         probabilities of the rows, which makes the sample an unbiased likeness; the Hessian of all
         rows is at least c times that of the sample.
         """
-        n_classes = None if self.is_quadratic else max(2, self.shape[1])
+        n_classes = max(2, self.shape[1]) if hasattr(self.loss, "margin") else None
         rows, probability = sample_rows(self.blocks, n_rows, n_classes)
         sample = self.on_rows(self.blocks.subset(rows, 1.0 / probability))
         weight = sample.total_weight / self.total_weight

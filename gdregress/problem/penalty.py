@@ -1,40 +1,68 @@
-"""The elastic net: its value, the gradient of its smooth part, its proximal step."""
+"""Penalties of the coefficients: a ridge, and a part without a gradient that has a proximal step.
+
+    penalty(W) = l2 / 2 |W|_2^2 + r(W)
+
+The contract of every penalty in this module, for theta of shape (n_features + 1, M, n_outputs), the
+last row of which, the intercept, is never penalised:
+
+``value(theta)`` : shape (M,)
+    The penalty of each model.
+``rough_value(theta)`` : shape (M,)
+    ``r(W)``, the part that has no gradient.
+``add_gradient(theta, gradient)``, ``curvature(shape)``
+    Of the ridge: its gradient, added in place; the diagonal of its Hessian.
+``proximal(theta, step)`` : shape of theta
+    ``argmin_u 1/2 |u - theta|^2 + step r(u)``; theta itself where there is no r. `step` is a number
+    or an array that broadcasts against theta.
+``least_subgradient(theta, gradient)`` : shape of theta
+    The smallest subgradient of the objective, `gradient` being that of all but r: zero at an
+    optimum, and nowhere else.
+``in_frame(frame)``
+    The same penalty as a function of theta of a frame.
+
+What a penalty declares of itself, for solvers to ask:
+
+``is_smooth`` : bool
+    Whether there is no r.
+``is_separable`` : bool
+    Whether r is a sum over the coefficients, so that its proximal step is as easy in columns that
+    are scaled each by its own number.
+``l1``, ``l2`` : float or array of shape (M,)
+    The strengths of an L1 norm and of the ridge, of each model its own; 0 where there is none.
+``has_l2`` : bool
+    Whether there is a ridge at all.
+
+A new penalty is one class: of :class:`Penalty`, which is the ridge, it needs ``rough_value``,
+``proximal``, ``least_subgradient`` and what it declares; its text stands in errors.
+"""
 
 import copy
 
 import numpy as np
 
-__all__ = ["ElasticNet"]
+__all__ = ["ElasticNet", "Penalty"]
 
 
-class ElasticNet:
-    """``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``; the intercept is spared.
+class Penalty:
+    """The ridge ``l2 / 2 |W|_2^2``, none by default; see the module for the contract.
 
     Parameters
     ----------
-    alpha : float or array of shape (n_models,)
-        Strength of the penalty, >= 0; of each model its own.
-    l1_ratio : float or array of shape (n_models,)
-        Share of the L1 part, in [0, 1].
-
-    Attributes
-    ----------
-    l1, l2 : float or array of shape (n_models,)
-        ``alpha * l1_ratio`` and ``alpha * (1 - l1_ratio)``.
-    has_l1, has_l2 : bool
-        Whether those are there at all.
-
-    Notes
-    -----
-    ``theta`` has shape (n_features + 1, n_models, n_outputs), its last row the intercept, which
-    is never penalised. Zou & Hastie (2005), "Regularization and variable selection via the
-    elastic net".
+    l2 : float or array of shape (n_models,), default=0.0
+        Its strength, >= 0.
     """
 
-    def __init__(self, alpha=0.0, l1_ratio=0.0):
-        self.l1, self.l2 = _strength(alpha * l1_ratio), _strength(alpha * (1.0 - l1_ratio))
-        self.has_l1, self.has_l2 = bool(np.any(self.l1)), bool(np.any(self.l2))
+    is_smooth = is_separable = True
+    l1 = 0.0
+    # What a user sets to have no rough part, for errors.
+    smooth_with: str | None = None
+
+    def __init__(self, l2=0.0):
+        self.l2, self.has_l2 = _strength(l2), bool(np.any(l2))
         self._scale = None  # theta[:-1] / _scale are the coefficients of the original columns
+
+    def __str__(self):
+        return type(self).__name__
 
     def in_frame(self, frame):
         """The same penalty as a function of theta of `frame`."""
@@ -49,21 +77,19 @@ class ElasticNet:
 
     def value(self, theta):
         """The penalty of each model, shape (n_models,)."""
-        value = self.l1_value(theta)
+        value = self.rough_value(theta)
         if self.has_l2:
             # alpha w^2, where w^2 alone might underflow or overflow
             root = _by_model(np.sqrt(self.l2)) * self._coef(theta)
             value += 0.5 * np.einsum("jmk,jmk->m", root, root)
         return value
 
-    def l1_value(self, theta):
+    def rough_value(self, theta):
         """The part of :meth:`value` that has no gradient, shape (n_models,)."""
-        if not self.has_l1:
-            return np.zeros(theta.shape[1])
-        return self.l1 * np.abs(self._coef(theta)).sum(axis=(0, 2))
+        return np.zeros(theta.shape[1])
 
     def add_gradient(self, theta, gradient):
-        """Add the gradient of the smooth part, ``alpha (1 - l1_ratio) W``, in place."""
+        """Add the gradient of the ridge, ``l2 W``, in place."""
         if self.has_l2:
             coef = self._coef(theta)
             coef = coef if self._scale is None else coef / self._scale
@@ -84,13 +110,53 @@ class ElasticNet:
         return curvature
 
     def proximal(self, theta, step):
+        """Theta itself: there is nothing rough."""
+        return theta
+
+    def least_subgradient(self, theta, gradient):
+        """The gradient itself: there is nothing rough."""
+        return gradient
+
+
+class ElasticNet(Penalty):
+    """``alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2)``; the intercept is spared.
+
+    Parameters
+    ----------
+    alpha : float or array of shape (n_models,)
+        Strength of the penalty, >= 0; of each model its own.
+    l1_ratio : float or array of shape (n_models,)
+        Share of the L1 part, in [0, 1].
+
+    Notes
+    -----
+    Zou & Hastie (2005), "Regularization and variable selection via the elastic net".
+    """
+
+    smooth_with = "l1_ratio=0"
+
+    def __init__(self, alpha=0.0, l1_ratio=0.0):
+        super().__init__(alpha * (1.0 - l1_ratio))
+        self.l1 = _strength(alpha * l1_ratio)
+        self.is_smooth = not np.any(self.l1)
+        self._told = f"alpha={_strength(alpha)!r}, l1_ratio={_strength(l1_ratio)!r}"
+
+    def __str__(self):
+        return f"the L1 part of the penalty ({self._told})"
+
+    def rough_value(self, theta):
+        """``l1 |W|_1`` of each model."""
+        if self.is_smooth:
+            return np.zeros(theta.shape[1])
+        return self.l1 * np.abs(self._coef(theta)).sum(axis=(0, 2))
+
+    def proximal(self, theta, step):
         """``argmin_u 1/2 |u - theta|^2 + step * l1 * |u|_1``: soft thresholding.
 
         Shrinks every coefficient towards zero by ``step * alpha * l1_ratio`` and stops at
-        exactly zero. `step` is a number or an array that broadcasts against ``theta``
-        (Beck & Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm").
+        exactly zero (Beck & Teboulle 2009, "A fast iterative shrinkage-thresholding algorithm").
         """
-        if not self.has_l1:
+        if self.is_smooth:
             return theta
         threshold = np.broadcast_to(step * _by_model(self.l1), theta.shape)[:-1]
         if self._scale is not None:
@@ -99,6 +165,18 @@ class ElasticNet:
         shrunk = theta.copy()
         shrunk[:-1] = np.sign(coef) * np.maximum(np.abs(coef) - threshold, 0.0)
         return shrunk
+
+    def least_subgradient(self, theta, gradient):
+        """``g_j + l1 sign(w_j)``, and ``sign(g_j) max(|g_j| - l1, 0)`` where w_j is zero."""
+        if self.is_smooth:
+            return gradient
+        threshold = _by_model(self.l1)
+        if self._scale is not None:
+            threshold = threshold / self._scale
+        v, coef = gradient.copy(), theta[:-1]
+        rest = np.sign(v[:-1]) * np.maximum(np.abs(v[:-1]) - threshold, 0.0)
+        v[:-1] = np.where(coef == 0.0, rest, v[:-1] + threshold * np.sign(coef))
+        return v
 
 
 def _strength(value):

@@ -26,7 +26,7 @@ class QuadraticObjective:
     """
 
     is_quadratic = True
-    curvature_bound = 1.0
+    curvature_bound = curvature_scale = 1.0
 
     def __init__(self, factor, penalty, *, fit_intercept=True):
         self.factor = factor
@@ -44,10 +44,6 @@ class QuadraticObjective:
         self.d = d[:, None, :]
         self.floor = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
 
-    @property
-    def has_l1(self):
-        return self.penalty.has_l1
-
     def _residual(self, theta):
         e = np.dot(self.A, theta.reshape(len(theta), -1)).reshape(theta.shape)
         e -= self.d
@@ -58,7 +54,7 @@ class QuadraticObjective:
             value = np.array([0.5 * np.vdot(e, e) + self.floor])
         else:
             value = 0.5 * np.einsum("jmk,jmk->m", e, e) + self.floor
-        if self.penalty.has_l1 or self.penalty.has_l2:
+        if self.penalty.has_l2 or not self.penalty.is_smooth:
             value += self.penalty.value(theta)
         return value
 

@@ -1,7 +1,7 @@
 """How far a theta is from the optimum, in units of the loss, and what that is measured against.
 
-L = F + l1 |W|_1, with F smooth. B, the Hessian bound of ``objective``, is no less than the Hessian
-of F anywhere. v is the least of the subgradients of L: the gradient g of F, and with an L1 norm
+L = F + r(W), with F smooth. B, the Hessian bound of ``objective``, is no less than the Hessian of F
+anywhere. v is the least of the subgradients of L: the gradient g of F, and with an L1 norm
 
     v_j = g_j + l1 sign(w_j) where w_j is not 0,    v_j = sign(g_j) max(|g_j| - l1, 0) elsewhere.
 
@@ -11,20 +11,22 @@ of F anywhere. v is the least of the subgradients of L: the gradient g of F, and
 
 with ``C = c/S sum_i s_i (x_i - mean_x)(x_i - mean_x)^T + l2 I``: no mean of a column, no unit and
 no correlation matters. A matrix T with ``T^T T = B^-1`` is made once; then an iteration pays one
-product. It leaves out directions in which X is rank-deficient: v has no part there (without an L1
-norm), and rounding noise divided by a rounded zero would be all there is to see.
+product. It leaves out directions in which X is rank-deficient: v has no part there (without a rough
+penalty), and rounding noise divided by a rounded zero would be all there is to see. Of losses that
+declare no bound of their curvature, c is that at the best constant model, and the measure says when
+it is worth asking the Hessian, no more.
 
 *Squares*: B is the Hessian, so that for every other theta'
 
     L(theta') >= L(theta) + v^T (theta' - theta) + 1/2 (theta' - theta)^T B (theta' - theta),
 
 and the least of the right hand side says ``L(theta) - min L <= 1/2 v^T B^-1 v``, with equality
-where there is no L1 norm (Boyd & Vandenberghe 2004, section 9.1.2, in the metric of B).
+where there is no rough part (Boyd & Vandenberghe 2004, section 9.1.2, in the metric of B).
 
-*Logistic losses*: a step ``-B^-1 g`` already gains ``1/2 g^T B^-1 g``, so that without an L1 norm
-the measure is a *lower* bound of what is possible: above the tolerance, the optimum is surely not
-reached; below it, rows whose probabilities have come near 0 or 1 bend the loss less than B says,
-and more may be possible. Then the Hessian H at theta certifies.
+*Other losses*, such as the logistic ones: a step ``-B^-1 g`` already gains ``1/2 g^T B^-1 g``, so
+that without a rough part the measure is a *lower* bound of what is possible: above the tolerance,
+the optimum is surely not reached; below it, rows whose probabilities have come near 0 or 1 bend
+the loss less than B says, and more may be possible. Then the Hessian H at theta certifies.
 
 **The certificate.** A step u moves the linear predictor of row i by dz_i. The third derivative of
 the logistic losses is bounded by their second (Bach 2010, "Self-concordant analysis for logistic
@@ -38,7 +40,19 @@ and the minimum over t, where ``a = kappa lambda < 1``, says
 
     L(theta) - min L <= lambda^2 (a + (1 - a) log(1 - a)) / a^2 = lambda^2 (1/2 + a/6 + ...).
 
-Of a >= 1, as along classes that a plane separates, nothing is known.
+Of a >= 1, as along classes that a plane separates, nothing is known. A loss says for itself whether
+it is of this kind (``self_concordance``, a factor of kappa).
+
+Of a loss whose curvature jumps, as Huber's, nothing follows from the Hessian at theta alone. Where
+it says how low the curvature of a row can fall while no row moves by more than a radius
+(``least_curvature``), let H be that Hessian, with lambda and kappa as above. While no row has moved
+so far, ``L(theta + u) >= L(theta) - lambda t + t^2 / 2``: above L(theta) at t > 2 lambda, so that
+the optimum lies within, if ``2 kappa lambda`` is no more than the radius, and
+
+    L(theta) - min L <= lambda^2 / 2.
+
+Of a loss that declares neither, nothing is proven, and no fit of it calls itself converged, but by
+strong convexity below.
 
 **The duality gap** of squares with an L1 norm needs no inverse of C and is valid where columns
 outnumber rows. With ``|r|^2`` the mean square of the centred residuals and the rows of the ridge,
@@ -55,7 +69,7 @@ entropy, and ``t = min(1, l1 / max_j |g_j|)``, or t = 1 and a ridge,
     min L >= -1/S sum_i s_i loss*(y_i, t r_i) - sum_j max(|t g_j| - l1, 0)^2 / (2 l2).
 
 **Strong convexity**: with a ridge, ``L - min L <= v_b^2 / (2 c) + |u|^2 / (2 l2)`` for squares, and
-for the logistic losses without an L1 norm ``|g_W|^2 / (2 l2)`` where the intercept is at its best:
+for other losses without a rough part ``|g_W|^2 / (2 l2)`` where the intercept is at its best:
 L less the ridge is convex, and so is its minimum over the intercept. That is the certificate where
 columns far outnumber rows. And as no loss is negative, no gap exceeds L.
 
@@ -89,6 +103,8 @@ _MIN_RCOND = 1e-12
 # Parameters up to this many, and multiplications of a coupled loss: the Hessian is factored.
 _MAX_FACTORED_PARAMETERS, _MAX_COUPLED_WORK = 2500, 1e9
 _MAX_INTERCEPT_STEPS = 10
+# Radii tried until the optimum is known to lie within one.
+_MAX_RADII = 6
 
 
 def gain(objective):
@@ -119,7 +135,8 @@ class OptimalityGap:
         self.objective = objective
         self.reach = objective.reach
         self._l1, self._l2 = objective.penalty.l1, objective.penalty.l2
-        self._c = objective.curvature_bound
+        self._is_smooth = objective.penalty.is_smooth
+        self._c = objective.curvature_scale
         self._has_duality = self._l1 > 0.0 and objective.is_quadratic
         self._is_factorable = is_factorable(objective)
         # From moments of few columns T costs less than it saves from the first iteration on.
@@ -135,7 +152,7 @@ class OptimalityGap:
         Above the `tolerance` it may be a rough lower bound, which costs less: T is made when a
         single coordinate no longer shows that the optimum is elsewhere.
         """
-        v = self._least_subgradient(theta, gradient)
+        v = self.objective.penalty.least_subgradient(theta, gradient)
         dual = self._duality(theta, loss, gradient) if self._has_duality else math.inf
         if self._root is None:
             if not self._is_factorable:
@@ -144,38 +161,41 @@ class OptimalityGap:
                 return min(dual, rough)
             self._make_root()
         measured = self._share_of(float(dnrm2(np.dot(self._root, v[:, 0]).ravel())))
-        if self._l1 == 0.0 or self._is_full:
+        if self._is_smooth or self._is_full:
             return min(dual, measured)
         return dual if self._has_duality else max(measured, self._by_columns(v, sum))
 
     def proven(self, theta, loss, gradient, measured):
         """A bound of the gap as a share of the gain, `measured` being that of :meth:`share`.
 
-        Of the logistic losses it needs the Hessian at theta. Where that is too large to be factored
-        it is the decrement that conjugate gradients find, which is an estimate; infinite where
-        nothing is known.
+        Of other losses than squares it needs the Hessian at theta. Where that is too large to be
+        factored it is the decrement that conjugate gradients find, which is an estimate; infinite
+        where nothing is known.
         """
         if self.objective.is_quadratic:
-            return measured
+            known = self._is_smooth or self._has_duality or self._is_full
+            return measured if known else math.inf
         if self._last_proven is None or self._last_proven[0] is not theta:
             self._last_proven = theta, self._proven(theta, loss, gradient, measured)
         return self._last_proven[1]
 
     def _proven(self, theta, loss, gradient, measured):
         bound = math.inf
-        if self._is_factorable or self._l1 == self._l2 == 0.0:
-            bound = self._certificate(theta, self._least_subgradient(theta, gradient))
-        elif self._l1 == 0.0:
+        if self._is_factorable or (self._is_smooth and self._l2 == 0.0):
+            v = self.objective.penalty.least_subgradient(theta, gradient)
+            bound = self._certificate(theta, v)
+        elif self._is_smooth:
             bound = self._logistic_strong_convexity(theta, loss)
-        if not math.isfinite(bound) and self._l1 > 0.0:
+        has_conjugate = hasattr(self.objective.loss, "conjugate")
+        if not math.isfinite(bound) and self._l1 > 0.0 and has_conjugate:
             bound = self._logistic_duality(theta, loss)
-        return bound / self.gain
+        return bound / self.gain if self.gain > 0.0 else math.inf
 
     def bound(self, theta, loss, gradient, proven):
         """A valid bound of ``L(theta) - min L``; `proven` is the share that is, else infinite."""
         bounds = [float(loss), proven * self.gain]
         if self.objective.is_quadratic:
-            if self._is_factorable or self._has_duality:
+            if (self._is_factorable and self._is_smooth) or self._has_duality:
                 bounds.append(self.share(theta, loss, gradient, math.inf) * self.gain)
             if self._l2 > 0.0:
                 bounds.append(self._strong_convexity(theta, gradient))
@@ -192,15 +212,6 @@ class OptimalityGap:
             return 0.0
         ratio = distance / self.reach if self.reach > 0.0 else math.inf
         return ratio * ratio
-
-    def _least_subgradient(self, theta, gradient):
-        """v, of the shape of theta; the gradient itself without an L1 norm."""
-        if self._l1 == 0.0:
-            return gradient
-        v, coef = gradient.copy(), theta[:-1]
-        rest = np.sign(v[:-1]) * np.maximum(np.abs(v[:-1]) - self._l1, 0.0)
-        v[:-1] = np.where(coef == 0.0, rest, v[:-1] + self._l1 * np.sign(coef))
-        return v
 
     def _centred(self, v):
         """``u = v_W - mean_x v_b``, shape (n_features, n_outputs)."""
@@ -281,40 +292,65 @@ class OptimalityGap:
             if np.abs(pull).max() <= 4.0 * _EPS:
                 break
             curvature = objective.hessian_at(theta).product(units)[-1]
-            curvature += np.trace(curvature) / n_outputs**2 * (n_outputs > 1)  # the gauge
+            curvature += np.trace(curvature) / n_outputs**2 * objective.loss.has_gauge
             theta = theta.copy()
             theta[-1, 0] -= np.linalg.lstsq(curvature, pull, rcond=None)[0]
         return theta
 
     def _strong_convexity(self, theta, gradient):
         """``v_b^2 / (2 c) + |u|^2 / (2 l2)``, of squares with a ridge."""
-        v = self._least_subgradient(theta, gradient)
+        v = self.objective.penalty.least_subgradient(theta, gradient)
         u, v_b = self._centred(v), v[-1, 0]
         return 0.5 * float(v_b @ v_b) / self._c + 0.5 * float(np.vdot(u, u)) / self._l2
 
     def _certificate(self, theta, v):
-        """The bound of the logistic losses, infinite where nothing is known."""
-        objective = self.objective
-        if self._l1 > 0.0 and self._l2 == 0.0 and theta.shape[2] > 1:
+        """The bound of losses that are not quadratic, infinite where nothing is known."""
+        objective, loss = self.objective, self.objective.loss
+        steadiness, falls = loss.self_concordance, hasattr(loss, "least_curvature")
+        if steadiness is None and not falls:
+            return math.inf
+        if not self._is_smooth and self._l2 == 0.0 and loss.has_gauge:
             return math.inf  # H vanishes along the gauge of the coefficients, and v does not
         frame = objective.frames.sure()
         framed = objective.in_frame(frame)
         inside, pull = frame.enter(theta), frame.gradient_inside(v)
         n_parameters = theta.size
-        work = objective.blocks.n_samples * n_parameters**2 if objective.loss.is_coupled else 0
+        work = objective.blocks.n_samples * n_parameters**2 if loss.is_coupled else 0
         if n_parameters > _MAX_FACTORED_PARAMETERS or work > _MAX_COUPLED_WORK:
+            if steadiness is None:
+                return math.inf
             hessian = framed.hessian_at(inside)
             step, decrement = KrylovMetric(framed).solve(hessian, pull, 0.0)
-            return decrement if largest_move(framed, step) <= 1.0 else math.inf
+            return decrement if steadiness * largest_move(framed, step) <= 1.0 else math.inf
         if self._singular is None or self._singular.framed.frame is not frame:
             self._singular = SingularDirections(framed)
-        factored = factor_hessian(framed, framed.hessian(inside), self._singular)
+        if steadiness is None:
+            return self._within_a_radius(framed, inside, pull)
+        length, leverage = self._length_and_leverage(framed, framed.hessian(inside), pull)
+        return _self_concordant(length, steadiness * leverage)
+
+    def _length_and_leverage(self, framed, hessian, pull):
+        """lambda and kappa of the module in a Hessian; infinite where it bends too little."""
+        factored = factor_hessian(framed, hessian, self._singular)
         factor, solves = factored.factor, factored.is_exact and factored.factor.rcond > _MIN_RCOND
-        if not (factored.is_regular or (self._l1 == 0.0 and solves)):
-            return math.inf
+        if not (factored.is_regular or (self._is_smooth and solves)):
+            return math.inf, math.inf
+        if pull.ravel()[factored.dead].any():
+            return math.inf, math.inf
         root = factor.inverse_root()
-        length = float(dnrm2(root @ pull.ravel()))
-        return _self_concordant(length, largest_leverage(framed, root))
+        return float(dnrm2(root @ pull.ravel())), largest_leverage(framed, root)
+
+    def _within_a_radius(self, framed, inside, pull):
+        """``lambda^2 / 2`` of the least Hessian within a radius that holds the optimum."""
+        radius = 0.0
+        for _ in range(_MAX_RADII):
+            hessian = framed.least_hessian(inside, radius)
+            length, leverage = self._length_and_leverage(framed, hessian, pull)
+            needed = 2.0 * length * leverage
+            if needed <= radius or not math.isfinite(needed):
+                break
+            radius = 2.0 * needed
+        return 0.5 * length**2 if needed <= radius else math.inf
 
 
 def prove(found, objective, gap, tol):

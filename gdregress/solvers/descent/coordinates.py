@@ -30,7 +30,7 @@ class Coordinates:
     Attributes
     ----------
     frame : Frame
-    penalty : ElasticNet
+    penalty : Penalty
     curvature : float
         The largest eigenvalue of the Hessian bound in the frame.
     largest, total : float
@@ -70,10 +70,10 @@ class Coordinates:
     @classmethod
     def of(cls, objective, rule):
         """The coordinates that a rule is faster in with the same result, or None."""
-        if not is_factorable(objective):
+        if not (is_factorable(objective) and objective.penalty.is_separable):
             return None
         found = cls(objective)
-        penalised = objective.penalty.l1 > 0.0 or objective.penalty.l2 > 0.0
+        penalised = objective.penalty.l2 > 0.0 or not objective.penalty.is_smooth
         # Of many optima, descent from 0 finds the one of least norm: in the original columns.
         if not (penalised or rule.is_adaptive or found._smallest > _UNIQUE):
             return None

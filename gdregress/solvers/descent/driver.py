@@ -62,7 +62,8 @@ class DescentProblem:
             at_zero = float(self.objective.value(np.zeros_like(found.theta))[0])
             if not found.loss > _DIGITS_IN_MOMENTS * at_zero:
                 found.loss = float(self.rows.value(found.theta)[0])
-        if found.reason is StopReason.DIVERGED and settings.batch_size is None:
+        has_limit = settings.batch_size is None and self.objective.curvature_bound is not None
+        if found.reason is StopReason.DIVERGED and has_limit:
             curvature = self.objective.bound.norm
             found.stable_below = rule.stable_below(curvature, run.rule_state)
 
@@ -79,7 +80,7 @@ class DescentProblem:
         With a penalty there is an optimum, and an end that was asked for is not a search for one.
         """
         rows, asked_for = self.rows, {StopReason.EARLY, StopReason.CALLBACK}
-        is_penalised = rows.penalty.l2 > 0.0 or rows.has_l1
+        is_penalised = rows.penalty.l2 > 0.0 or not rows.penalty.is_smooth
         if not hasattr(rows.loss, "margin") or is_penalised or found.reason in asked_for:
             return None
         separation = separation_near(rows, found.theta)

@@ -212,7 +212,7 @@ class _Loop:
         losses, gradient = self.objective.value_and_gradient(theta)
         smooth = None
         if self.settings.line_search:
-            smooth = losses[-n_models:] - self.objective.penalty.l1_value(run.point)
+            smooth = losses[-n_models:] - self.objective.penalty.rough_value(run.point)
         if not looks_ahead:
             return _Evaluated(losses.tolist(), gradient, gradient, smooth)
         losses = losses[:n_models].tolist()

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..needs import CURVATURE_BOUND
 from .coordinates import Coordinates
 from .rules import GradientDescent
 
-__all__ = ["automatic_rate", "relaxed", "with_automatic_rate"]
+__all__ = ["NEEDS", "automatic_rate", "relaxed", "with_automatic_rate"]
 
+# Of a rate that nobody gave.
+NEEDS = (CURVATURE_BOUND,)
 # Rows that tell the largest eigenvalue well enough for a rate to begin with.
 _MIN_SAMPLE, _ROWS_PER_COLUMN = 4096, 20
 # A rate times a gradient has to stay within float64.
@@ -28,7 +31,7 @@ def with_automatic_rate(objective, rule, settings):
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
         coordinates = Coordinates.of(objective, rule)
     # Bounds by the losses of the batches are derived for steps along the gradient itself.
-    polyak = isinstance(rule, GradientDescent) and not (full_batches or objective.has_l1)
+    polyak = isinstance(rule, GradientDescent) and not full_batches and objective.penalty.is_smooth
     if polyak:  # which the losses of the batches bound from there: a sample of the rows will do
         few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
         sample = objective.thinned(max(1, objective.blocks.n_samples // few))

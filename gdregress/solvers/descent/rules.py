@@ -14,7 +14,8 @@ The contract of every rule, with theta of shape (n_features + 1, n_models, n_out
     The full-batch learning rate below which the rule is stable on a quadratic whose largest
     eigenvalue is `curvature`; None where none is known, and none is claimed.
 
-Rules hold only constructor parameters and never change: one instance may serve many fits.
+Rules hold only constructor parameters and never change: one instance may serve many fits. A new one
+is a class of :class:`UpdateRule`, and a line in ``RULES`` gives it a name.
 """
 
 import math
@@ -26,6 +27,7 @@ from sklearn.base import BaseEstimator
 
 from ..._ranges import POSITIVE, SHARE, TRUTH, Range, check_ranges
 from ..._typing import State, Theta
+from ..needs import SMOOTH, Need
 from .models import along_models, inner_products, numbers
 
 __all__ = [
@@ -47,6 +49,8 @@ class UpdateRule(BaseEstimator):
     # The proximal step is derived for steps along the (extrapolated) gradient itself.
     has_proximal_step: bool = False
     looks_ahead: bool = False
+    # Whether the mean of the iterates is returned.
+    average: bool = False
     # Whether the rule divides by the size of past gradients.
     is_adaptive: bool = False
     # Rules that divide by the size of past gradients move each coefficient by about the learning
@@ -54,6 +58,11 @@ class UpdateRule(BaseEstimator):
     default_learning_rate: float | None = None
     # Of such a rule, its rate as a share of how far a coordinate can go.
     natural_share: float = 1.0
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the rule needs of a loss and a penalty."""
+        return () if self.has_proximal_step else (SMOOTH,)
 
     @property
     def stochastic_share(self) -> float:

@@ -15,6 +15,7 @@ The contract of a step:
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class LineSearch:
 
     def __init__(self, objective, rule):
         self.objective, self.rule = objective, rule
-        self.is_plain = not (objective.has_l1 or rule.looks_ahead)
+        self.is_plain = not (rule.looks_ahead or not objective.penalty.is_smooth)
 
     def take(self, run, gradient, smooth_losses, t):
         _, memory = self.rule.update(gradient, run.rule_state)
@@ -130,6 +131,14 @@ class LineSearch:
         else:
             run.rate, theta = self._searched(run, gradient, smooth_losses)
         run.move(self.rule, theta, *self.rule.extrapolate(theta, run.theta, run.point, memory))
+
+    @cached_property
+    def first_step(self):
+        """One that surely decreases the loss, as the trace bounds the largest eigenvalue; a guess
+        where no curvature is bounded."""
+        if self.objective.curvature_bound is None:
+            return 1.0
+        return 1.0 / max(float(self.objective.bound.diagonal.sum()), 1e-300)
 
     def _exact(self, point, gradient):
         bent = self.objective.hessian_at(point[:, :1]).product(gradient)
@@ -164,8 +173,7 @@ class _Search:
     def __init__(self, line, point, gradient, smooth_loss, step):
         self.line, self.point, self.gradient, self.smooth_loss = line, point, gradient, smooth_loss
         if not math.isfinite(step):
-            # The trace bounds the largest eigenvalue: a step that surely decreases the loss.
-            step = 1.0 / max(float(line.objective.bound.diagonal.sum()), 1e-300)
+            step = line.first_step
         self.step, self.found = step, None
 
     def trials(self):

@@ -180,7 +180,7 @@ class Divergence(Criterion):
 
     - in full batches of squares, where the rate is constant and above the limit of its rule, so
       that nothing can come back: after ten such iterations, or a thousandfold;
-    - in full batches of a logistic loss at such a rate, which may come back from far away: where it
+    - in full batches of another loss at such a rate, which may come back from far away: where it
       has stopped falling, on the mean over windows of 10, 20, 40, ... iterations, twice on end;
     - in mini-batches, of which no limit is known, at a million times the start;
     - in one part of a stream, whose other parts cannot mend it, at a hundred times the start.
@@ -229,6 +229,8 @@ class Divergence(Criterion):
         return StopReason.DIVERGED if hopeless else None, {**memory, "left": left}
 
     def _is_above_limit(self, seen):
+        if self.objective.curvature_bound is None:
+            return False
         limit = self.rule.stable_below(self.objective.bound.norm, seen.rule_state)
         return limit is not None and seen.rate > limit
 

@@ -32,6 +32,7 @@ import math
 from dataclasses import dataclass
 
 from .costs import costs
+from .damped import DampedMetric
 from .full import FullMetric
 from .kept import LazyMetric, SampledMetric
 from .krylov import KrylovMetric
@@ -143,6 +144,8 @@ def _over(left, rate):
 
 def choose_metric(framed, limits=_LIMITS):
     """Samples of the rows where they pay, else a Hessian of all that is kept, or one each step."""
+    if framed.loss.self_concordance is None:  # a Hessian that is kept would certify nothing
+        return newton_metric(framed, limits)
     sampled = sampled_metric(framed, limits)
     if sampled is not None:
         return sampled
@@ -160,6 +163,8 @@ def newton_metric(framed, limits=_LIMITS):
     factored = framed.shape[0] * framed.shape[1] <= limits.parameters
     if factored and framed.loss.is_coupled:
         factored = _NEWTON_HESSIANS * (1.0 + costs(framed).hessian) <= _PRODUCTS
+    if factored and DampedMetric.suits(framed):
+        return DampedMetric(framed)
     return FullMetric(framed) if factored else KrylovMetric(framed)
 
 
@@ -174,7 +179,7 @@ def sampled_metric(framed, limits=_LIMITS):
     n_samples = framed.blocks.n_weighing
     if n_features * n_outputs > limits.parameters:
         return None
-    if n_outputs == 1:
+    if not framed.loss.is_coupled:
         size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), limits.smallest)
     else:
         size = max(5 * n_features * n_outputs, n_samples // 20, limits.smallest)

@@ -33,7 +33,7 @@ def factor_hessian(framed, hessian, singular):
     """A Hessian of the objective, factored."""
     if not np.isfinite(hessian).all():
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
-    if framed.shape[1] > 1:
+    if framed.loss.has_gauge:
         hessian = _without_gauge(hessian, framed)
     dead = ~(hessian.diagonal() > 0.0)  # columns of zeros: nothing to learn, nothing to move
     if dead.any():

@@ -83,13 +83,13 @@ class KrylovMetric:
 
 
 def _preconditioner(hessian, framed):
-    """The blocks of several outputs where they pay, else one Gram matrix for all, or a diagonal."""
-    n_features, n_outputs = framed.shape
-    if n_outputs > 1 and n_features <= _MAX_BLOCK_COLUMNS:
+    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal."""
+    n_features, has_gauge = framed.shape[0], framed.loss.has_gauge
+    if has_gauge and n_features <= _MAX_BLOCK_COLUMNS:
         share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
         if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
             return _Blocks(hessian, framed)
-    if n_outputs > 1 and framed.bound.gram is not None:
+    if has_gauge and framed.bound.gram is not None:
         return _Gram(hessian, framed)
     return _Diagonal(hessian, framed)
 

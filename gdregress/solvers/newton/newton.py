@@ -1,4 +1,4 @@
-"""Newton's method for the logistic losses, in a metric from all rows or from a sample of them.
+"""Newton's method for losses with a second derivative, in a metric from all rows or from a sample.
 
     theta <- theta - t H(theta)^-1 grad L(theta)
 
@@ -95,6 +95,7 @@ class _Run:
     def __init__(self, objective, theta, tol, choose):
         self.objective, self.tol = objective, tol
         self.is_penalised = objective.penalty.l2 > 0.0
+        self.may_separate = hasattr(objective.loss, "margin") and not self.is_penalised
         self.separation = Separation.without(objective)
         self._asked = self._begun = self._is_last = False
         self._choose, space = choose, None
@@ -201,7 +202,7 @@ class _Run:
         theta = self.at.theta
         if not theta.any():
             return
-        if self.is_penalised and theta.shape[2] > 1:
+        if self.is_penalised and self.objective.loss.has_gauge:
             theta = theta - theta.mean(axis=2, keepdims=True)
         if self.loss > self._at_zero:
             trials = theta * _SHRINK[:, None]
@@ -261,14 +262,14 @@ class _Run:
     def verdict(self):
         """Why to stop here, or None."""
         metric = self.metric
-        if not self.is_penalised and self._all_separated():
+        if self.may_separate and self._all_separated():
             return StopReason.SEPARABLE
         certain = self._is_last or (
             metric.is_kept and metric.certifies(self.at.theta, self.at.gradient, self.tolerance)
         )
         failed = self._t == 0.0
         stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
-        if (certain or stuck) and not self.is_penalised and self._partly_separated():
+        if (certain or stuck) and self.may_separate and self._partly_separated():
             return StopReason.SEPARABLE
         if certain:
             # A basis, once it was asked for, has told that there was nothing to be seen.
@@ -311,7 +312,7 @@ class _Run:
     def result(self):
         """theta of the original columns, in the gauge of mean zero over the classes."""
         theta = self.outside.copy()
-        if theta.shape[2] > 1:
+        if self.objective.loss.has_gauge:
             centred = theta - theta.mean(axis=2, keepdims=True)
             theta[-1] = centred[-1]
             if not self.is_penalised:

@@ -215,6 +215,8 @@ def _pays(objective):
     n_samples, n_features = blocks.n_weighing, blocks.n_features
     if penalty.l2 == 0.0 or n_features < n_samples or n_samples > _MAX_ROWS:
         return False
+    if objective.curvature_bound is None:  # nothing to hold the rounding of K against
+        return False
     if blocks.is_sparse:
         entries, forming = blocks.X.nnz, gram_work(blocks.X) * _SLOWER
     else:

@@ -93,7 +93,7 @@ class Separation(NamedTuple):
     def along(cls, objective, kind, direction):
         """Of a block objective in its original columns, along a direction there."""
         pull = np.abs(direction[:-1])
-        if direction.shape[1] > 1:  # adding a constant to all classes separates nothing
+        if objective.loss.has_gauge:  # adding a constant to all classes separates nothing
             pull = np.ptp(direction[:-1], axis=1, keepdims=True)
         pull = pull[:, 0] * spans(objective.blocks)
         return cls(kind, direction, np.flatnonzero(pull > 1e-3 * pull.max(initial=0.0)))
@@ -238,13 +238,14 @@ class _Pairs:
     def __init__(self, objective, basis):
         self._objective, self._basis = objective, basis
         self._blocks = objective.blocks.in_frame(basis)
-        self._n_outputs = objective.shape[1]
+        self._n_outputs, self._has_gauge = objective.shape[1], objective.loss.has_gauge
+        self._n_free = self._n_outputs - int(self._has_gauge)
         self._own = objective.blocks.y[:, 0].astype(np.intp)
         self._sign = np.where(self._own == 1, 1.0, -1.0)[:, None]
         self.n_rows = basis.n_columns + int(objective.fit_intercept)
         self.space = np.eye(self.n_rows)
         self.exist = np.ones((len(self._own), self._n_outputs), dtype=bool)
-        if self._n_outputs > 1:
+        if self._has_gauge:
             self.exist[np.arange(len(self._own)), self._own] = False
         if self._blocks.sample_weight is not None:
             self.exist[self._blocks.sample_weight <= 0.0] = False
@@ -282,7 +283,7 @@ class _Pairs:
             return None
         rows = self._blocks.block(weighing).design.dense()
         rows = np.column_stack([rows, np.ones(len(rows))])[:, : self.n_rows]
-        wanted = self._sign if self._n_outputs == 1 else np.eye(self._n_outputs)[self._own]
+        wanted = np.eye(self._n_outputs)[self._own] if self._has_gauge else self._sign
         direction = np.zeros((self._basis.n_columns + 1, 1, self._n_outputs))
         direction[: self.n_rows, 0] = linalg.lstsq(rows, wanted[weighing])[0]
         outside = self._basis.leave(direction)[:, 0]
@@ -295,12 +296,12 @@ class _Pairs:
 
     @property
     def n_unknowns(self):
-        return self.space.shape[1] * max(1, self._n_outputs - 1)
+        return self.space.shape[1] * self._n_free
 
     def leaving_the_rest_of(self, step):
         """The space of directions that move no row that `step`, of the original columns, leaves."""
         z = self._predictors(self._basis.enter(step))
-        moves = np.abs(z[:, 0]) if self._n_outputs == 1 else np.ptp(z, axis=1)
+        moves = self._objective.loss.moves(z[:, None])[:, 0]
         resting = ((moves < AT_REST) & self.exist.any(axis=1)).astype(np.float64)
         if not resting.any():
             return np.eye(self.n_rows)
@@ -314,8 +315,8 @@ class _Pairs:
     def _direction(self, unknowns):
         """In the basis, shape (n_columns + 1, 1, n_outputs)."""
         direction = np.zeros((self._basis.n_columns + 1, 1, self._n_outputs))
-        free = self.space @ unknowns.reshape(self.space.shape[1], max(1, self._n_outputs - 1))
-        direction[: self.n_rows, 0, self._n_outputs > 1 :] = free
+        free = self.space @ unknowns.reshape(self.space.shape[1], self._n_free)
+        direction[: self.n_rows, 0, int(self._has_gauge) :] = free
         return direction
 
     def _outside(self, unknowns):
@@ -325,29 +326,29 @@ class _Pairs:
     def margins(self, unknowns):
         """``a_ik``, (n_samples, n_outputs); infinite where there is no pair."""
         z = self._predictors(self._direction(unknowns))
-        if self._n_outputs == 1:
-            margins = self._sign * z
-        else:
+        if self._has_gauge:
             margins = np.take_along_axis(z, self._own[:, None], axis=1) - z
+        else:
+            margins = self._sign * z
         margins[~self.exist] = np.inf
         return margins
 
     def total(self, remaining):
         """The gradient of the sum of the `remaining` margins by the unknowns."""
-        if self._n_outputs == 1:
-            pull = self._sign * remaining
-        else:
+        if self._has_gauge:
             pull = -remaining.astype(np.float64)
             pull[np.arange(len(pull)), self._own] = remaining.sum(axis=1)
+        else:
+            pull = self._sign * remaining
         total = self._blocks.pull(pull)[: self.n_rows]
-        return (self.space.T @ total[:, self._n_outputs > 1 :]).ravel()
+        return (self.space.T @ total[:, int(self._has_gauge) :]).ravel()
 
     def constraints(self, flat):
         """The gradients of the margins of some pairs by the unknowns, one a row."""
         i, k = np.divmod(flat, self._n_outputs)
         rows = self._blocks.block(i).design.dense()
         rows = np.column_stack([rows, np.ones(len(rows))])[:, : self.n_rows] @ self.space
-        if self._n_outputs == 1:
+        if not self._has_gauge:
             return self._sign[i] * rows
         out = np.zeros((len(flat), rows.shape[1], self._n_outputs))
         pair = np.arange(len(flat))

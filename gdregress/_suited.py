@@ -1,0 +1,53 @@
+"""Whether a plan suits what is minimised: where a solver meets a loss and a penalty."""
+
+from dataclasses import replace
+
+from .solvers.descent.rates import NEEDS
+from .solvers.descent.rules import RULES
+from .solvers.descent.schedules import Constant
+from .solvers.exact import EXACT
+from .solvers.needs import lacking, mismatch
+
+__all__ = ["suited"]
+
+
+def suited(estimator, plan, loss=None):
+    """The plan as it serves a loss and the penalty; a ValueError names what does not fit.
+
+    Without a `loss` only the penalty is asked. Where no automatic rate is known, as the loss bounds
+    no curvature, every step is searched for.
+    """
+    have = {"loss": loss, "penalty": plan.penalty}
+    needs = plan.rule.needs if plan.rule is not None else EXACT[plan.exact].needs
+    missing, name = lacking(needs, **have), type(estimator).__name__
+    if missing is not None:
+        who = f"'solver'={estimator.solver!r} of {name}"
+        raise ValueError(mismatch(who, missing, _remedy(estimator, missing, have), **have))
+    if plan.rule is None or not plan.automatic_rate:
+        return plan
+    missing = lacking(NEEDS, **have)
+    if missing is None:
+        return plan
+    if _can_search(plan):
+        settings = replace(plan.settings, line_search=True)
+        return replace(plan, settings=settings, automatic_rate=False)
+    who = f"'learning_rate'='auto' of {name} with solver={estimator.solver!r}"
+    remedy = "give a number, or take full batches with solver='gd' or 'nesterov', which search"
+    raise ValueError(mismatch(who, missing, remedy, **have))
+
+
+def _can_search(plan):
+    """Whether a line search may choose every step."""
+    settings = plan.settings
+    is_plain = settings.batch_size is None and isinstance(settings.schedule, Constant)
+    return is_plain and plan.rule.has_proximal_step
+
+
+def _remedy(estimator, missing, have):
+    """The solvers that need no more than there is, or a penalty without what is in the way."""
+    solvers = {name: EXACT[name].needs for name in estimator._exact_solvers}
+    solvers |= {name: rule().needs for name, rule in RULES.items()}
+    names = [repr(name) for name, needs in solvers.items() if lacking(needs, **have) is None]
+    remedy = f"use solver={', '.join(names[:-1])} or {names[-1]}" if names[1:] else ""
+    smooth_with = getattr(have[missing.of], "smooth_with", None)
+    return remedy if smooth_with is None else f"{remedy}, or {smooth_with}"
