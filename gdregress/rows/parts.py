@@ -7,13 +7,14 @@ shifts c and scales d
     x~ = e / d + o,    o = (a - c) / d,
 
 so that products with the rows are products with E and with what is dense, and a rank-one
-correction. (glum owes its speed on tables of factors to such a split: Li, Li, Quang & Stanley 2022,
-"tabmat".) The usual values are guessed from a sample; E has whatever differs from them in any row,
-so a wrong guess costs time and no digits. Where c is the mean of a column far from zero, o is as
-small as E; elsewhere o is at most as large as the rows themselves are beside their spread.
+correction, as in tabmat's split and standardised matrices, which make glum fast. The usual values
+are guessed from a sample; E has whatever differs from them in any row, so a wrong guess costs time
+and no digits. Where c is the mean of a column far from zero, o is as small as E; elsewhere o is at
+most as large as the rows themselves are beside their spread.
 """
 
 import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -67,20 +68,26 @@ class PartsDesign(DenseDesign):
             self._scale, self._offset, inner = 1.0, usual, None
         else:
             shift, scale = self.frame.shift, self.frame.scale
-            self._scale = scale[split.sparse]
+            self._scale = scale[split.sparse] if self.frame.is_scaled else 1.0
             self._offset = (usual - shift[split.sparse]) / self._scale
             inner = Frame(shift[split.dense], scale[split.dense])
         self._dense = DenseDesign(numbers, inner)
-        self._runs = {}
+        self._is_offset = bool(self._offset.any())
+        self._runs, self._framed = {}, None
 
     @property
     def rows(self):
         return DenseDesign(_as_float64(self.X), self.frame).rows
 
     def in_frame(self, frame):
+        """Kept, too, for the next pass in the same frame."""
         if frame.is_identity and self.frame is None:
             return self
-        return PartsDesign(self.X, self._split, self._numbers, self._entries, frame)
+        framed = self._framed
+        if framed is None or framed.frame is not frame:
+            framed = PartsDesign(self.X, self._split, self._numbers, self._entries, frame)
+            self._framed = framed
+        return framed
 
     def part(self, begin, end):
         """Its parts are kept: to cut them costs more than a product with them."""
@@ -105,7 +112,9 @@ class PartsDesign(DenseDesign):
             return super().times(theta)
         inner = np.empty((len(split.dense) + 1, *theta.shape[1:]))
         inner[:-1] = theta[split.dense]
-        inner[-1] = theta[-1] + np.tensordot(self._offset, coef, axes=1)
+        inner[-1] = theta[-1]
+        if self._is_offset:
+            inner[-1] += np.tensordot(self._offset, coef, axes=1)
         z = self._dense.times(inner)
         coef = (coef.T / self._scale).T
         if coef[0].size == 1:
@@ -120,30 +129,39 @@ class PartsDesign(DenseDesign):
         out = np.empty((self.n_columns + 1, *inner.shape[1:]))
         out[split.dense], out[-1] = inner[:-1], inner[-1]
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
-        pulled = (self._entries.T @ flat).reshape(-1, *inner.shape[1:])
+        pulled = (self._transposed @ flat).reshape(-1, *inner.shape[1:])
         pulled = (pulled.T / self._scale).T
-        out[split.sparse] = pulled + np.multiply.outer(self._offset, inner[-1])
+        if self._is_offset:
+            pulled += np.multiply.outer(self._offset, inner[-1])
+        out[split.sparse] = pulled
         return out
+
+    @cached_property
+    def _transposed(self):
+        return self._entries.T
 
     def gram(self, s=None):
         if self._gram_is_dense:
             return self._dense_gram(s)
         split, scale, o = self._split, self._scale, self._offset
         inner, outer = self._dense.gram(s), SparseDesign(self._entries).gram(s)
-        # x~ x~^T = e e^T / d d^T + o e^T / d + e o^T / d + o o^T
-        pulled = outer[-1, :-1] / scale
-        own = (outer[:-1, :-1] / scale).T / scale
-        own += np.outer(o, pulled + 0.5 * outer[-1, -1] * o)
-        own += np.outer(pulled + 0.5 * outer[-1, -1] * o, o)
-        crossed = self._entries.T @ weigh(self._dense.rows, s)
-        crossed = (crossed.T / scale) + np.outer(inner[-1, :-1], o)
+        own, pulled, total = outer[:-1, :-1], outer[-1, :-1] / scale, outer[-1, -1]
+        own = (own / scale).T / scale
+        if self._is_offset:
+            # x~ x~^T = e e^T / d d^T + o e^T / d + e o^T / d + o o^T
+            crossed = np.outer(o, pulled + 0.5 * total * o)
+            own += crossed
+            own += crossed.T
         out = np.empty((self.n_columns + 1, self.n_columns + 1))
         border = np.append(split.dense, self.n_columns)
         out[np.ix_(border, border)] = inner
         out[np.ix_(split.sparse, split.sparse)] = own
-        out[np.ix_(split.dense, split.sparse)] = crossed
-        out[np.ix_(split.sparse, split.dense)] = crossed.T
-        out[-1, split.sparse] = out[split.sparse, -1] = pulled + outer[-1, -1] * o
+        if len(split.dense):
+            crossed = (self._transposed @ weigh(self._dense.rows, s)).T / scale
+            crossed += np.outer(inner[:-1, -1], o)
+            out[np.ix_(split.dense, split.sparse)] = crossed
+            out[np.ix_(split.sparse, split.dense)] = crossed.T
+        out[-1, split.sparse] = out[split.sparse, -1] = pulled + total * o
         return out
 
     @property
@@ -161,11 +179,6 @@ class PartsDesign(DenseDesign):
             slab = DenseDesign(_as_float64(self.X[rows]), self.frame)
             total = total + slab.gram(None if s is None else s[rows])
         return total
-
-    @property
-    def n_read(self):
-        """The numbers that a product reads, sparse ones counted by what they cost."""
-        return self._numbers.size + _SPARSE_COST * self._entries.nnz
 
 
 class _NotAsThought(Exception):
