@@ -48,8 +48,8 @@ _SLAB_BYTES, _MIN_SLAB = 2**20, 512
 # Iterations that a fit may take, products that conjugate gradients need for it, and what a
 # multiplication costs there, where rows come from memory, beside one of a Gram matrix.
 _ITERATIONS, _PRODUCTS, _SLOWER = 10, 100, 6.0
-# Parameters of a Hessian that is factored.
-_MAX_FACTORED = 2500
+# Parameters of a Hessian that is factored, and the share of the work from which on it pays.
+_MAX_FACTORED, _WORTH = 2500, 0.8
 
 
 class RowSpace(Frame):
@@ -222,7 +222,7 @@ def _pays(objective):
     else:
         entries, forming = n_samples * n_features, n_samples**2 * n_features / 2
     among_rows = forming + _work(objective, n_samples, n_samples, n_samples**2)
-    return among_rows < _work(objective, n_samples, n_features, entries)
+    return among_rows < _WORTH * _work(objective, n_samples, n_features, entries)
 
 
 def _work(objective, n_samples, n_features, entries):
