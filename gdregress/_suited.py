@@ -48,6 +48,7 @@ def _remedy(estimator, missing, have):
     solvers = {name: EXACT[name].needs for name in estimator._exact_solvers}
     solvers |= {name: rule().needs for name, rule in RULES.items()}
     names = [repr(name) for name, needs in solvers.items() if lacking(needs, **have) is None]
-    remedy = f"use solver={', '.join(names[:-1])} or {names[-1]}" if names[1:] else ""
+    *names, last = names or ["an update rule of your own"]
+    remedy = f"use solver={', '.join(names)} or {last}" if names else f"use solver={last}"
     smooth_with = getattr(have[missing.of], "smooth_with", None)
     return remedy if smooth_with is None else f"{remedy}, or {smooth_with}"

@@ -36,6 +36,8 @@ from gdregress.solvers import Adam
 from gdregress.solvers.descent.rules import RULES
 from gdregress.solvers.descent.stopping import CRITERIA
 from gdregress.solvers.gap import OptimalityGap, prove
+from gdregress.solvers.newton.choice import Pace
+from gdregress.solvers.newton.kept import LazyMetric
 from gdregress.solvers.solution import Solution
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
@@ -414,7 +416,66 @@ def test_a_ridge_proves_it_all_the_same():
     assert model.optimality_gap_ < 1e-6
 
 
+def test_an_intercept_that_is_not_at_its_best_proves_nothing():
+    """All rows are straight at zero: no Newton step for the intercept, whatever the pull."""
+    X, y = table("huber", n_samples=30, n_features=300)
+    loss, penalty = UndeclaredLoss(1.35), Penalty(0.5)
+    objective = BlockObjective(RowBlocks(X, y[:, None] + 5000.0), loss, penalty, 1)
+    at = objective.at(np.zeros((301, 1, 1)))
+    measure = OptimalityGap(objective)
+    share = measure.proven(at.theta, at.loss[0], at.gradient, 0.0)
+    best = Quiet(alpha=0.5).fit(X, y + 5000.0).loss_
+    assert share * measure.gain >= at.loss[0] - best
+
+
+class DoubleLoss(PoissonLoss):
+    """Poisson's at twice the linear predictor, so that nu is 2."""
+
+    self_concordance = 2.0
+
+    def value(self, y, z):
+        return super().value(y, 2 * z)
+
+    def gradient(self, y, z):
+        return 2 * super().gradient(y, 2 * z)
+
+    def curvature(self, y, z):
+        return 4 * super().curvature(y, 2 * z)
+
+
+def test_a_kept_hessian_counts_on_what_the_loss_declares():
+    """Of equal rows ``H(theta) = e^(-2 d) M``: a bound by e^-d would certify what does not hold."""
+    y = np.random.default_rng(0).poisson(2.0, 20).astype(float)
+    blocks = RowBlocks(np.ones((20, 1)), y[:, None])
+    objective = BlockObjective(blocks, DoubleLoss(), Penalty(), 1, fit_intercept=False)
+    metric, theta = LazyMetric(objective, Pace({"all": 1e9})), np.array([1.0, 0.0])[:, None, None]
+    metric.direction(metric.look(theta), 1e-9)
+    at = objective.at(theta - np.array([0.7, 0.0])[:, None, None])
+    decrement = 0.5 * at.gradient[0, 0, 0] ** 2 / at.hessian[0, 0]
+    assert not metric.certifies(at.theta, at.gradient, 0.9 * decrement)
+    assert metric.certifies(at.theta, at.gradient, 1.1 * decrement)
+
+
+@pytest.mark.parametrize("move", [0.05, 0.1, 0.2, 0.3])
+def test_a_certificate_counts_on_it_too(move):
+    """Two kinds of rows, ``z = b + w`` and ``b - w``: the first move, and the bound is the gap."""
+    x, y = np.repeat([1.0, -1.0], 10), np.repeat([2.0, 50.0], 10)
+    blocks = RowBlocks(x[:, None], y[:, None])
+    objective = BlockObjective(blocks, DoubleLoss(), Penalty(), 1)
+    best = 0.5 * np.log([2.0, 50.0])
+    theta = np.array([(best[0] + move - best[1]) / 2, (best[0] + move + best[1]) / 2])
+    at = objective.at(theta[:, None, None])
+    measure = OptimalityGap(objective)
+    share = measure.proven(at.theta, at.loss[0], at.gradient, 0.0)
+    # e^(2 z) - 2 y z of the first ten, less the same at their best
+    gap = 0.5 * 2.0 * (np.exp(2 * move) - 1.0 - 2 * move)
+    assert_allclose(share * measure.gain, gap, rtol=1e-9)
+
+
 def test_a_loss_with_a_gradient_and_no_more():
+    X, y = table("huber", n_samples=30, n_features=300)
+    with pytest.warns(match="before it converged"):
+        Straight(alpha=0.5, solver="nesterov", max_iter=50).fit(X, y)
     X, y = table("huber")
     with pytest.raises(ValueError, match=r"needs the second derivative.*StraightLoss has none"):
         Straight().fit(X, y)
@@ -553,21 +614,22 @@ def test_group_lasso_of_classes():
 
 
 def test_no_gap_is_proven_of_dependent_columns_with_a_rough_penalty():
-    """A subgradient may have a part where X has none, and nothing there bounds the gap."""
+    """Along (1, -1) of two equal columns the penalty has a slope, and the rows know nothing."""
     X, y = table("huber", n_features=6)
     X[:, 1] = X[:, 0]
     y = np.clip(y, -3, 3)
-    best = Grouped(alpha=0.1, tol=0, max_iter=20_000).fit(X, y).loss_
-    objective = BlockObjective(
-        RowBlocks(X, y[:, None]), LinearRegression()._loss(), GroupLasso(0.1, GROUPS), 1
-    )
-    theta = np.append(Grouped(alpha=0.1, tol=0, max_iter=5).fit(X, y).coef_, 0.0)[:, None, None]
-    measure = OptimalityGap(objective)
-    found = Solution(
-        theta=theta, loss=float(objective.value(theta)[0]), solver="gd", reason=StopReason.MAX_ITER
-    )
-    prove(found, objective, measure, 1e-7)
-    assert found.gap >= found.loss - best
+    model = Grouped(alpha=0.005, tol=0, max_iter=3000).fit(X, y)
+    theta = np.append(model.coef_, model.intercept_)[:, None, None]
+    theta[:2, 0, 0] += 0.05, -0.05
+    loss, penalty = LinearRegression()._loss(), GroupLasso(0.005, GROUPS)
+    objective = BlockObjective(RowBlocks(X, y[:, None]), loss, penalty, 1)
+    at, measure = objective.at(theta), OptimalityGap(objective)
+    gap = at.loss[0] - model.loss_
+    tolerance = 0.5 * gap / measure.gain
+    found = Solution(theta=theta, loss=at.loss[0], solver="gd", reason=StopReason.MAX_ITER)
+    prove(found, objective, measure, tolerance)
+    assert measure.share(theta, at.loss[0], at.gradient, tolerance) <= tolerance
+    assert found.gap >= gap
     assert not found.proven
 
 
@@ -664,6 +726,15 @@ def test_a_mismatch_is_one_sentence(model, sentence):
         model.fit(X_SMALL, y)
     assert str(caught.value).count("\n") == 0
     assert not hasattr(model, "coef_")
+
+
+def test_the_one_solver_that_is_left(monkeypatch):
+    monkeypatch.delitem(RULES, "gd")
+    with pytest.raises(ValueError, match=r"for GroupLasso; use solver='nesterov'\.$"):
+        Grouped(solver="lstsq", alpha=0.1).fit(X_SMALL, Y_SMALL)
+    monkeypatch.delitem(RULES, "nesterov")
+    with pytest.raises(ValueError, match="use solver=an update rule"):
+        Grouped(solver="lstsq", alpha=0.1).fit(X_SMALL, Y_SMALL)
 
 
 @pytest.mark.parametrize(

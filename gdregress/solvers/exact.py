@@ -53,10 +53,11 @@ def _least_squares(objective, theta, history, *, solver, validation, watch, **_)
 
 
 def _newton(objective, theta, history, *, settings, validation, watch):
-    """Newton's method; its decrement proves nothing of a loss whose curvature may jump."""
+    """Newton's method. Where a loss has no margins, by which it knows that there is no optimum, or
+    has a curvature that may jump, its decrement alone proves nothing."""
     limits = {"max_iter": settings.max_iter, "tol": settings.tol}
     found = newton(objective, theta, history, validation=validation, watch=watch, **limits)
-    if objective.loss.self_concordance is None:
+    if not hasattr(objective.loss, "margin") or objective.loss.self_concordance is None:
         prove(found, objective, OptimalityGap(objective), settings.tol)
     return found
 

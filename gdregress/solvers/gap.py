@@ -103,6 +103,8 @@ _MIN_RCOND = 1e-12
 # Parameters up to this many, and multiplications of a coupled loss: the Hessian is factored.
 _MAX_FACTORED_PARAMETERS, _MAX_COUPLED_WORK = 2500, 1e9
 _MAX_INTERCEPT_STEPS = 10
+# An intercept is at its best where the mean residual is rounding, of a loss as large as the gain.
+_CENTRED = 1e-12
 # Radii tried until the optimum is known to lie within one.
 _MAX_RADII = 6
 
@@ -275,8 +277,12 @@ class OptimalityGap:
 
     def _logistic_strong_convexity(self, theta, loss):
         """``L(theta) - L(at) + |g_W|^2 / (2 l2)`` with a ridge, at the best intercept."""
+        if not hasattr(self.objective.loss, "curvature"):
+            return math.inf
         at = self._with_centred_residuals(theta)
         value, gradient = self.objective.value_and_gradient(at)
+        if np.abs(gradient[-1]).max() > _CENTRED * max(1.0, self.gain):
+            return math.inf
         size = float(dnrm2(gradient[:-1].ravel()))
         return max(float(loss) - float(value[0]), 0.0) + 0.5 * size * size / self._l2
 

@@ -20,8 +20,9 @@ class LazyMetric:
     says when M is to be renewed (Doikov, Chayti & Jaggi 2023, "Second-order optimization with lazy
     Hessians").
 
-    M is known at theta'. Where no row moves by more than d from there (its largest less its
-    smallest output of ``X (theta - theta')``), ``H(theta) >= e^-d M`` (Bach 2010, "Self-concordant
+    M is known at theta'. Where no row moves by more than d / nu from there (its largest less its
+    smallest output of ``X (theta - theta')``; nu is the ``self_concordance`` of the loss, 1 of the
+    logistic ones), ``H(theta) >= e^-d M`` (Bach 2010, "Self-concordant
     analysis for logistic regression", proposition 1), so that
 
         1/2 g^T H^-1 g <= 1/2 g^T M^-1 g e^d / c
@@ -133,7 +134,8 @@ class LazyMetric:
         above = math.log(bound / tolerance)
         if 0.8 * self._moved + above > 0.0:
             return 0.8 * self._moved + above
-        self._moved = min(largest_move(self.rows, theta - self._taken_at), _FAR)
+        moved = largest_move(self.rows, theta - self._taken_at)
+        self._moved = min(self.rows.loss.self_concordance * moved, _FAR)
         return self._moved + above
 
     def _factored(self, rows, theta):
