@@ -174,7 +174,7 @@ def _choice(estimator, checked, penalty, asked_by):
         why = f"{asking[0] if asking else asked_by} asks for descent"
         return None, RULES["gd"](), why, True
     if not penalty.is_smooth:
-        return None, RULES["nesterov"](), "the penalty needs a proximal step", True
+        return None, RULES["nesterov"](), f"{penalty.kind} needs a proximal step", True
     return exact_solvers[0], None, "nothing asks for descent", True
 
 

@@ -64,6 +64,11 @@ class Penalty:
     def __str__(self):
         return type(self).__name__
 
+    @property
+    def kind(self):
+        """What it is called in a sentence."""
+        return type(self).__name__
+
     def in_frame(self, frame):
         """The same penalty as a function of theta of `frame`."""
         if not frame.is_scaled:
@@ -133,7 +138,7 @@ class ElasticNet(Penalty):
     Zou & Hastie (2005), "Regularization and variable selection via the elastic net".
     """
 
-    smooth_with = "l1_ratio=0"
+    smooth_with, kind = "l1_ratio=0", "an L1 penalty"
 
     def __init__(self, alpha=0.0, l1_ratio=0.0):
         super().__init__(alpha * (1.0 - l1_ratio))
