@@ -128,6 +128,20 @@ def test_solvers_know_no_loss_and_no_penalty(path):
     assert not {name for name in asked if name.endswith(("Loss", "Net", "Penalty"))}
 
 
+OUTSIDE = [
+    path for path in MODULES if room(module_name(path)) in ("problem", "solvers", "inspection")
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=module_name)
+def test_a_container_is_known_in_its_room_alone(path):
+    """Others ask its design what is done with the rows, and what they cost; see rows.design."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert not read & {"nnz", "indptr", "indices", "issparse", "is_sparse"}
+    assert "issparse" not in {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
 def test_imports_have_no_circles():
     graph = {module_name(path): imported_modules(path) for path in MODULES}
     # A package's __init__ gathers the names of its modules; importing a sibling is no circle.

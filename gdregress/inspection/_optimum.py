@@ -201,17 +201,17 @@ def sure_frame(objective: BlockObjective) -> Any:
     """A frame that is sure where one is needed at all."""
     frame = objective.frames.sampled()
     return (
-        frame if frame.is_identity and not objective.blocks.is_sparse else objective.frames.exact()
+        frame if frame.is_identity and objective.blocks.stores_zeros else objective.frames.exact()
     )
 
 
 def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> BlockObjective:
     """The objective in a basis, with a penalty of its coefficients there.
 
-    A basis makes rows dense: of sparse X few at a time.
+    A basis makes rows dense: few at a time, where they store no zeros.
     """
     blocks = objective.blocks
-    if blocks.is_sparse:
+    if not blocks.stores_zeros:
         rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
         blocks = RowBlocks(
             blocks.X, blocks.y, blocks.sample_weight, blocks.workers, block_rows=rows

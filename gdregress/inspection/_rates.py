@@ -237,7 +237,7 @@ class _Standardized:
         mean = frame.shift + frame.scale * factor.mean_x
         deviation = np.linalg.norm(factor.root, axis=0) / math.sqrt(factor.total_weight)
         deviation = np.where(deviation > 0.0, deviation, 1.0) * frame.scale
-        if objective.blocks.is_sparse or not objective.fit_intercept:
+        if not objective.blocks.stores_zeros or not objective.fit_intercept:
             centre = np.zeros_like(mean)
         else:
             centre = mean

@@ -106,8 +106,9 @@ class RowBlocks:
         return self.design.X
 
     @property
-    def is_sparse(self):
-        return self.design.is_sparse
+    def stores_zeros(self):
+        """Whether rows take as many numbers as X has columns; see ``design``."""
+        return self.design.stores_zeros
 
     @property
     def total_weight(self):

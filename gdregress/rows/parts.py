@@ -241,7 +241,7 @@ def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
 def _guess(blocks, least_numbers):
     """The split of the columns that a sample suggests, or None, and the entries of a row."""
     n_samples, n_features = blocks.n_samples, blocks.n_features
-    if blocks.is_sparse or n_samples * n_features < least_numbers:
+    if not blocks.stores_zeros or n_samples * n_features < least_numbers:
         return None, 0.0
     sample = _as_float64(blocks.X[:: max(1, n_samples // _SAMPLE_ROWS)])
     usual = np.sort(sample, axis=0)[len(sample) // 2]

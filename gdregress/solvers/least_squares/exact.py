@@ -51,7 +51,7 @@ def solve_least_squares(objective, solver):
 
 def _solve(objective, solver):
     blocks = objective.blocks
-    if blocks.is_sparse and blocks.n_features > _MAX_SPARSE_COLUMNS:
+    if not blocks.stores_zeros and blocks.n_features > _MAX_SPARSE_COLUMNS:
         return _many_sparse_columns(objective)
     return _dense(objective, solver)
 
@@ -76,8 +76,7 @@ def _many_sparse_columns(objective):
         return found
     if has_room and factoring <= _MAX_DENSE_WORK:
         return _dense(objective, "auto")
-    X = objective.blocks.X
-    products = np.sum(np.diff(X.indptr).astype(np.float64) ** 2)
+    products = objective.blocks.design.gram_work()
     if has_room and n_features < n_samples and products <= _MAX_WORK:
         found = _normal_equations(objective, CentredMoments.from_objective(objective))
         if found is not None:
@@ -122,7 +121,7 @@ def _normal_equations(objective, moments):
         theta = moments.theta(coef)
         loss, gradient = _at(penalty, moments, theta)
     else:
-        if not objective.blocks.is_sparse:
+        if objective.blocks.stores_zeros:
             moments = moments.recentred()
         theta, loss, gradient = _refine(objective, moments, cholesky, hessian, coef)
     return _solution(
@@ -257,7 +256,7 @@ def _at(penalty, moments, theta):
 
 def _from_factor(objective, moments):
     """From the R factor of the rows: full rank by substitution, else the minimum norm."""
-    if not objective.blocks.is_sparse:
+    if objective.blocks.stores_zeros:
         moments = moments.recentred()
     framed = objective.in_frame(moments.frame)
     factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)

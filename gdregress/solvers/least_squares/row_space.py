@@ -13,7 +13,6 @@ import numpy as np
 from scipy import linalg
 
 from ..cholesky import ScaledCholesky
-from ..row_gram import gram_of_sparse_rows, gram_work
 from .lsmr import CentredDesign
 
 __all__ = ["row_space_work", "solve_in_row_space"]
@@ -75,7 +74,7 @@ def row_space_work(blocks):
     n_samples, n_features = blocks.n_samples, blocks.n_features
     if n_features < n_samples or n_samples > _MAX_ROWS:
         return np.inf
-    products = gram_work(blocks.X)
+    products = blocks.design.row_gram_work()
     if products > _MAX_PRODUCTS:
         return np.inf
     return _PER_PRODUCT * products + n_samples**3 / _PER_CUBE
@@ -84,9 +83,7 @@ def row_space_work(blocks):
 def _gram(design, scale):
     """``A diag(scale)^2 A^T``, (n_samples, n_samples), A the centred rows of the frame."""
     blocks = design.framed.blocks
-    X = blocks.block(slice(0, blocks.n_samples)).design.rows
-    X = type(X)((X.data * scale[X.indices], X.indices, X.indptr), shape=X.shape)
-    gram = gram_of_sparse_rows(X, design.mean_x * scale)
+    gram = blocks.block(slice(0, blocks.n_samples)).design.row_gram(design.mean_x, scale)
     gram *= design.root_weight[:, None]
     gram *= design.root_weight
     return gram

@@ -184,7 +184,7 @@ def sampled_metric(framed, limits=_LIMITS):
     else:
         size = max(5 * n_features * n_outputs, n_samples // 20, limits.smallest)
     needed = size
-    if not framed.blocks.is_sparse:
+    if framed.blocks.stores_zeros:
         size = min(size, limits.sample_bytes // (8 * n_features))
     if size > limits.largest_share * n_samples or size < needed // 8:
         return None

@@ -1,12 +1,13 @@
 """What passes over the rows cost, in passes that bring loss and gradient.
 
 In nanoseconds (measured on one core of 2020, with OpenBLAS; what counts is their ratio, which
-threads leave about as it is), with p columns, K outputs, q = p K and r entries stored in a row,
+threads leave about as it is), with p columns, K outputs, q = p K, r numbers stored in a row and the
+prices of the design, for each row
 
-    a gradient    0.8 p K a row, sparse 3.3 r K
-    a product     0.25 p K a row, sparse 2 r K
-    a Hessian     p (2.4 + p / 45) a row, coupled q (2 + q / 18);
-                  sparse 6 (r K)^2, or that of dense rows, which cost 2 q to make
+    a gradient    gradient r K
+    a product     product r K
+    a Hessian     p (2.4 + p / 45), coupled q (2 + q / 18), and as_dense q for rows to make dense;
+                  or pair (r K)^2, if that is less
 
 and each of them 30,000 more for being one.
 """
@@ -42,14 +43,12 @@ def costs(framed):
     """The :class:`Costs` of an objective in its frame."""
     n_features, n_outputs = framed.shape
     n_samples, n_parameters = framed.blocks.n_samples, n_features * n_outputs
-    is_sparse = framed.blocks.is_sparse
-    stored = framed.blocks.design.n_stored / n_samples + 1.0 if is_sparse else n_features
-    gradient = (3.3 if is_sparse else 0.8) * stored * n_outputs
-    product = (2.0 if is_sparse else 0.25) * stored
+    design, prices = framed.blocks.design, framed.blocks.design.prices
+    stored = design.n_stored / n_samples + prices.more
+    gradient, product = prices.gradient * stored * n_outputs, prices.product * stored
     gram = n_features * (2.4 + n_features / 45.0)
     hessian = n_parameters * (2.0 + n_parameters / 18.0) if framed.loss.is_coupled else gram
-    if is_sparse:
-        gram = min(6.0 * stored**2, gram + 2.0 * n_features)
-        hessian = min(6.0 * (stored * n_outputs) ** 2, hessian + 2.0 * n_parameters)
+    gram = min(prices.pair * stored**2, gram + prices.as_dense * n_features)
+    hessian = min(prices.pair * (stored * n_outputs) ** 2, hessian + prices.as_dense * n_parameters)
     one = _CALL + n_samples * gradient
     return Costs((_CALL + n_samples * hessian) / one, hessian / one, gram / product)

@@ -28,7 +28,6 @@ from scipy.linalg import lapack
 from ...rows.blocks import RowBlocks
 from ...rows.frame import Frame
 from ...rows.threads import fold
-from ..row_gram import gram_of_sparse_rows, gram_work
 from .choice import newton_metric
 from .steps import with_gradient
 
@@ -81,7 +80,7 @@ class RowSpace(Frame):
         K does not hold the digits."""
         if not _pays(objective):
             return None
-        measure = _measure_sparse if objective.blocks.is_sparse else _measure_dense
+        measure = _measure_slabs if objective.blocks.stores_zeros else _measure_whole
         rows = measure(objective)
         if rows.frame.is_scaled or not rows.hold_the_digits(objective):
             return None
@@ -217,10 +216,9 @@ def _pays(objective):
         return False
     if objective.curvature_bound is None:  # nothing to hold the rounding of K against
         return False
-    if blocks.is_sparse:
-        entries, forming = blocks.X.nnz, gram_work(blocks.X) * _SLOWER
-    else:
-        entries, forming = n_samples * n_features, n_samples**2 * n_features / 2
+    weighing = n_samples / blocks.n_samples
+    entries = blocks.design.n_stored * weighing
+    forming = blocks.design.row_gram_work() * weighing**2 * _SLOWER
     among_rows = forming + _work(objective, n_samples, n_samples, n_samples**2)
     return among_rows < _WORTH * _work(objective, n_samples, n_features, entries)
 
@@ -236,8 +234,8 @@ def _work(objective, n_samples, n_features, entries):
     return min(factored, applied) if objective.loss.is_coupled else factored
 
 
-def _measure_dense(objective):
-    """The rows of a dense X, from slabs of its columns; see :func:`_measure_slab`."""
+def _measure_slabs(objective):
+    """The rows of an array, from slabs of its columns; see :func:`_measure_slab`."""
     blocks = objective.blocks
     weighing, share = _weighing(blocks)
     width = max(_MIN_SLAB, _SLAB_BYTES // (8 * len(weighing)))
@@ -279,15 +277,15 @@ def _add_slabs(total, part):
     return gram, parts + part[1]
 
 
-def _measure_sparse(objective):
-    """The rows of a sparse X, in a frame whose shifts leave no mean far from the spread."""
+def _measure_whole(objective):
+    """The rows as they are stored, in a frame whose shifts leave no mean far from the spread."""
     blocks, frame = objective.blocks, objective.frames.best()
     weighing, share = _weighing(blocks)
-    X = blocks.in_frame(frame).block(slice(0, blocks.n_samples)).design.rows
-    X = X if len(weighing) == X.shape[0] else X[weighing]
-    mean = X.T @ share if objective.fit_intercept else np.zeros(X.shape[1])
-    gram = gram_of_sparse_rows(X, mean)
-    return _MeasuredRows(frame, mean, gram, weighing, float(X.power(2).sum(axis=1).max()))
+    every = len(weighing) == blocks.n_samples
+    rows = blocks.in_frame(frame).block(slice(0, blocks.n_samples) if every else weighing).design
+    mean = rows.pull(share)[:-1] if objective.fit_intercept else np.zeros(rows.n_columns)
+    gram = rows.row_gram(mean)
+    return _MeasuredRows(frame, mean, gram, weighing, float(rows.row_squares().max()))
 
 
 def _weighing(blocks):

@@ -40,6 +40,7 @@ from scipy.optimize import linprog
 from ...problem.basis import Basis, worthwhile_basis
 from ...problem.margins import largest_move, margins
 from ...rows.columns import spans
+from ...rows.design import stacked
 from ...rows.kernels import Moments
 from .choice import sampled_metric
 from .full import FullMetric
@@ -200,7 +201,7 @@ def _widest(pairs, remaining):
     """
     total = pairs.total(remaining)
     total /= np.abs(total).max(initial=0.0) or 1.0
-    unknowns, rows = np.sign(total), []
+    unknowns, matrix = np.sign(total), None
     for _ in range(_MAX_ROUNDS):
         margins = np.where(remaining, pairs.margins(unknowns), np.inf).ravel()
         violated = np.flatnonzero(margins < -0.01 * _POSITIVE)
@@ -209,8 +210,8 @@ def _widest(pairs, remaining):
         most = 2 * pairs.n_unknowns + 100
         if len(violated) > most:
             violated = violated[np.argpartition(margins[violated], most)[:most]]
-        rows.append(pairs.constraints(np.sort(violated)))
-        matrix = sparse.vstack(rows) if sparse.issparse(rows[0]) else np.vstack(rows)
+        rows = pairs.constraints(np.sort(violated))
+        matrix = rows if matrix is None else stacked(matrix, rows)
         programme = linprog(
             -total,
             A_ub=-matrix,
