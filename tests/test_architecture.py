@@ -1,6 +1,7 @@
 """The order of the rooms: what may import what, and what the import of the package costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -211,3 +212,40 @@ import gdregress.inspection, gdregress.cli, gdregress.__main__
 print(gdregress.LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]).coef_.round(12))
 """
     assert run_python(code) == "[2.]"
+
+
+PAGE = ROOT.parent / "docs" / "rooms.md"
+# Of a checkout: an installed package has no pages.
+of_the_page = pytest.mark.skipif(not PAGE.exists(), reason="no documentation beside the package")
+
+
+@of_the_page
+def test_the_page_of_the_rooms_names_every_room():
+    words = set(re.findall(r"\w+", PAGE.read_text(encoding="utf-8")))
+    for path in MODULES:
+        name, *inner = path.relative_to(ROOT).with_suffix("").parts
+        if name in {"cli", "inspection"} and inner:
+            continue  # rooms of their own kind, under one name
+        assert {name, *inner} - {"__init__", "__main__"} <= words, f"{module_name(path)} is missing"
+
+
+@of_the_page
+def test_what_the_page_of_the_rooms_points_at_is_there():
+    page = PAGE.read_text(encoding="utf-8")
+    pointers = re.findall(r"`([\w/]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", page)
+    assert len(pointers) > 15
+    for file, names in pointers:
+        path = ROOT.parent / file if file.startswith("tests/") else ROOT / file
+        assert path.exists(), f"docs/rooms.md points at {file}"
+        defined = {getattr(node, "name", None) for node in ast.parse(path.read_text("utf-8")).body}
+        for name in re.findall(r"`(\w+)`", names):
+            assert name in defined, f"docs/rooms.md points at {name} in {file}"
+
+
+@of_the_page
+def test_the_rooms_that_the_page_describes_are_there():
+    """The words in code in the table of the layers are rooms, names of verbs, or folders."""
+    table = PAGE.read_text(encoding="utf-8").split("| layer | rooms |")[1].split("\n\n")[0]
+    rooms = {path.stem for path in MODULES} | {"times", "pull", "gram", "reduce", "fit"}
+    for word in re.findall(r"`(\w+)/?`", table):
+        assert word in rooms or (ROOT / word).is_dir() or list(ROOT.rglob(f"{word}/")), word
