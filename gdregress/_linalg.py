@@ -3,16 +3,25 @@
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["above_rounding", "append_rows"]
+__all__ = ["above_rounding", "append_rows", "rank_threshold"]
 
 _EPS = np.finfo(np.float64).eps
 _PANEL = 32
 
 
+def rank_threshold(*shape):
+    """``max(m, p) eps``: singular values below this share of the largest are zero.
+
+    Those of a matrix with these dimensions and unit columns (Golub & Van Loan, Matrix Computations,
+    4th ed., section 5.5.8).
+    """
+    return max(shape) * _EPS
+
+
 def above_rounding(values):
     """Which of the n eigenvalues of a positive semi-definite matrix, or singular values, are more
     than rounding: above ``n eps`` times the largest. There may be none that is positive."""
-    return values > len(values) * _EPS * max(float(values.max(initial=0.0)), 0.0)
+    return values > rank_threshold(len(values)) * max(float(values.max(initial=0.0)), 0.0)
 
 
 def append_rows(triangle, rows):

@@ -10,6 +10,7 @@ from scipy import linalg
 from sklearn.utils import check_array
 
 from .._checks import check_sample_weight, normalised_weights
+from .._linalg import rank_threshold
 from ..linear import LinearRegression
 from ..problem.losses import SquaredLoss
 from ..problem.moments import CentredFactor
@@ -249,7 +250,8 @@ def _found(design: _Design, names: list[str], centered: bool) -> Conditioning:
     unit = np.where(regular, unit, 1.0)
     scaled = design.root / unit
     sigma, vt = linalg.svd(scaled)[1:]
-    kept = sigma > max(design.n_samples, n_features) * _EPS * sigma[0]
+    threshold = rank_threshold(design.n_samples, n_features)
+    kept = sigma > threshold * sigma[0]
     rank = int(kept.sum())
     full = rank == n_features
     if centered or not design.fit_intercept:
@@ -258,7 +260,7 @@ def _found(design: _Design, names: list[str], centered: bool) -> Conditioning:
         terms = ["intercept", *names]
         term_sigma, term_vt = linalg.svd(_uncentred(design))[1:]
     inflation = _variances(sigma, vt, kept)
-    indices, proportions = _decomposed(term_sigma, term_vt, max(design.n_samples, n_features))
+    indices, proportions = _decomposed(term_sigma, term_vt, threshold)
     near = tuple(
         (float(index), tuple(terms[j] for j in np.flatnonzero(row > _SHARE)))
         for index, row in zip(indices, proportions)
@@ -297,13 +299,15 @@ def _variances(sigma: np.ndarray, vt: np.ndarray, kept: np.ndarray) -> np.ndarra
     return variance
 
 
-def _decomposed(sigma: np.ndarray, vt: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _decomposed(
+    sigma: np.ndarray, vt: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Condition indices, ascending, and variance proportions, a row for each."""
-    zero = sigma <= size * _EPS * sigma[0]
+    zero = sigma <= threshold * sigma[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         indices = np.where(zero, np.inf, sigma[0] / sigma)
     # An exact dependence takes all the variance of the columns that have a part in it.
-    least = np.where(zero, size * _EPS * (sigma[0] or 1.0), sigma)
+    least = np.where(zero, threshold * (sigma[0] or 1.0), sigma)
     parts = vt**2
     parts[zero] = np.where(parts[zero] > _EPS, parts[zero], 0.0)
     parts = parts / least[:, None] ** 2

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from .._linalg import rank_threshold
 from ..problem.basis import Basis
 from ..problem.margins import largest_leverage
 from ..problem.objective import BlockObjective
@@ -254,7 +255,7 @@ class _Smooth:
         coefs = np.arange(n_columns * n_outputs)
         hessian[np.ix_(coefs, coefs)] += np.kron(ridge, np.eye(n_outputs))
         values, vectors = linalg.eigh(hessian[np.ix_(free, free)])
-        if not values[0] > 1e3 * len(values) * _EPS * values[-1]:
+        if not values[0] > 1e3 * rank_threshold(len(values)) * values[-1]:
             return math.inf, False
         root = np.zeros((len(free), theta_u.size))  # W with W^T W = H^-1
         root[:, free] = vectors.T / np.sqrt(values)[:, None]

@@ -9,12 +9,13 @@ In a frame of shifted, scaled and centred columns X~, with S the sum of the weig
 import numpy as np
 from scipy import linalg
 
+from ..._linalg import rank_threshold
 from ...problem.moments import CentredFactor, CentredMoments
 from ..cholesky import ScaledCholesky
 from .found import LeastSquaresSolution, extreme_units, noticeable
 from .lsmr import solve_by_lsmr
 from .row_space import row_space_work, solve_in_row_space
-from .triangle import is_negligible, rank_threshold, triangle_solve
+from .triangle import is_negligible, triangle_solve
 
 __all__ = ["rank_and_condition", "solve_least_squares"]
 

@@ -4,18 +4,13 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from ..._linalg import append_rows
+from ..._linalg import append_rows, rank_threshold
 
-__all__ = ["is_negligible", "rank_threshold", "triangle_solve"]
+__all__ = ["is_negligible", "triangle_solve"]
 
 _EPS = np.finfo(np.float64).eps
 # From so many columns on a few solutions with the triangle are cheaper than all singular values.
 _WORTH_LANCZOS = 400
-
-
-def rank_threshold(n_samples, n_features):
-    """Singular values of unit columns below this share of the largest are zero."""
-    return max(n_samples, n_features) * _EPS
 
 
 def is_negligible(ridge, unit, *, full=True):

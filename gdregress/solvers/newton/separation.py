@@ -37,6 +37,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.optimize import linprog
 
+from ..._linalg import rank_threshold
 from ...problem.basis import Basis, worthwhile_basis
 from ...problem.margins import largest_move, margins
 from ...rows.columns import spans
@@ -48,7 +49,6 @@ from .steps import backtrack
 
 __all__ = ["AT_REST", "Separation", "separation", "separation_near"]
 
-_EPS = np.finfo(np.float64).eps
 # More unknowns than this: neither a Hessian is factored nor a linear programme solved for it.
 _MAX_UNKNOWNS, _MAX_PROGRAMME_UNKNOWNS = 2500, 300
 # Entries of a wide X, which is copied.
@@ -308,7 +308,7 @@ class _Pairs:
             return np.eye(self.n_rows)
         gram = self._blocks.with_y(None, resting).reduce(Moments())
         values, vectors = linalg.eigh(gram[: self.n_rows, : self.n_rows])
-        return vectors[:, values <= len(values) * _EPS * values[-1] * _SLACK]
+        return vectors[:, values <= rank_threshold(len(values)) * values[-1] * _SLACK]
 
     def _predictors(self, direction):
         return self._blocks.times(direction)[:, 0]
