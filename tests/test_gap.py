@@ -273,3 +273,30 @@ def test_a_constant_target_is_measured_by_its_size():
         assert_allclose(gain(moments_of(objective)), expected)
         theta = np.array([0.0, value])[:, None, None]
         assert found(objective, theta)[0] <= 1e-25
+
+
+def test_what_belongs_to_x_is_found_once(monkeypatch):
+    """The frame and the dependent columns; a second bound makes passes of its own point alone."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((80, 4)) + 1e3
+    X[:, 3] = X[:, 0] - X[:, 1]
+    codes = rng.integers(0, 2, 80)[:, None]
+    objective = BlockObjective(RowBlocks(X, codes), LogLoss(), ElasticNet(), 1)
+    gap, kernels, reduce = OptimalityGap(objective), [], RowBlocks.reduce
+
+    def counted(blocks, kernel, *args):
+        kernels.append(type(kernel).__name__)
+        return reduce(blocks, kernel, *args)
+
+    monkeypatch.setattr(RowBlocks, "reduce", counted)
+    seen = []
+    for intercept in (0.0, 0.01):
+        theta = np.zeros((5, 1, 1))
+        theta[-1] = intercept
+        loss, gradient = objective.value_and_gradient(theta)
+        kernels.clear()
+        gap.proven(theta, loss[0], gradient, 0.0)
+        seen.append(list(kernels))
+    assert "ColumnStatistics" in seen[0]
+    assert "Moments" in seen[0]  # of the dependent columns
+    assert seen[1] == ["Hessian", "LargestLeverage"]

@@ -79,6 +79,7 @@ entropy of the class shares, and without an intercept L(0). Tolerances are share
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
@@ -144,7 +145,7 @@ class OptimalityGap:
         # From moments of few columns T costs less than it saves from the first iteration on.
         has_moments = getattr(objective, "blocks", None) is None
         self._is_cheap = has_moments and objective.shape[0] <= _FEW_COLUMNS
-        self._mean = self._size = self._root = self._singular = None
+        self._mean = self._size = self._root = None
         self._is_full = False
         self._last_proven = None
 
@@ -309,6 +310,15 @@ class OptimalityGap:
         u, v_b = self._centred(v), v[-1, 0]
         return 0.5 * float(v_b @ v_b) / self._c + 0.5 * float(np.vdot(u, u)) / self._l2
 
+    @cached_property
+    def _framed(self):
+        """The objective in a frame for its Hessian."""
+        return self.objective.in_frame(self.objective.frames.sure())
+
+    @cached_property
+    def _singular(self):
+        return SingularDirections(self._framed)
+
     def _certificate(self, theta, v):
         """The bound of losses that are not quadratic, infinite where nothing is known."""
         objective, loss = self.objective, self.objective.loss
@@ -317,9 +327,8 @@ class OptimalityGap:
             return math.inf
         if not self._is_smooth and self._l2 == 0.0 and loss.has_gauge:
             return math.inf  # H vanishes along the gauge of the coefficients, and v does not
-        frame = objective.frames.sure()
-        framed = objective.in_frame(frame)
-        inside, pull = frame.enter(theta), frame.gradient_inside(v)
+        framed = self._framed
+        inside, pull = framed.frame.enter(theta), framed.frame.gradient_inside(v)
         n_parameters = theta.size
         work = objective.blocks.n_samples * n_parameters**2 if loss.is_coupled else 0
         if n_parameters > _MAX_FACTORED_PARAMETERS or work > _MAX_COUPLED_WORK:
@@ -328,8 +337,6 @@ class OptimalityGap:
             hessian = framed.hessian_at(inside)
             step, decrement = KrylovMetric(framed).solve(hessian, pull, 0.0)
             return decrement if steadiness * largest_move(framed, step) <= 1.0 else math.inf
-        if self._singular is None or self._singular.framed.frame is not frame:
-            self._singular = SingularDirections(framed)
         if steadiness is None:
             return self._within_a_radius(framed, inside, pull)
         length, leverage = self._length_and_leverage(framed, framed.hessian(inside), pull)

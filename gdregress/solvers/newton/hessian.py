@@ -1,5 +1,6 @@
 """The factored Hessian of a step: regular in spite of the gauge and of dependent columns."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class SingularDirections:
     def __init__(self, framed):
         self.framed = framed
 
-    @property
+    @cached_property
     def null(self):
         """Shape (n_features + 1, n_null), intercept last; a basis has left them out."""
         if self.framed.penalty.l2 > 0.0 or isinstance(self.framed.frame, Basis):
