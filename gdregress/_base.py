@@ -236,7 +236,8 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
             )
         self.coef_, self.intercept_ = self._shaped(found.theta)
         self.n_iter_, self.loss_ = found.n_iter, found.loss
-        self.solver_, self.solver_reason_ = found.solver, plan.why
+        self.solver_ = found.solver
+        self.solver_reason_ = f"{plan.why}; {found.why}" if found.why else plan.why
         self.learning_rate_ = found.rate
         self.stop_reason_, self.converged_ = found.reason, found.converged
         self.optimality_gap_ = found.gap

@@ -123,7 +123,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     solver_ : str
         The solver that was used.
     solver_reason_ : str
-        Why it was this one, such as ``"batch_size asks for descent"``.
+        Why it was this one, such as ``"batch_size asks for descent"``; of exact fits also which
+        way they went.
     learning_rate_ : float
         The rate that was used; NaN for exact fits.
     rank_ : int

@@ -181,7 +181,7 @@ def test_every_branch_is_the_closed_form(
     solver, kind, fit_intercept, weighted, alpha, shape, monkeypatch
 ):
     if kind == "many sparse columns":
-        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1)
+        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=1))
     rng = np.random.default_rng(2)
     X, y = rng.standard_normal(SHAPES[shape]) + 0.3, rng.standard_normal((SHAPES[shape][0], 2))
     X *= np.geomspace(0.3, 3, X.shape[1])
@@ -212,7 +212,7 @@ def test_dependent_columns_get_rank_and_minimum_norm(
     solver, kind, fit_intercept, weighted, shape, monkeypatch
 ):
     if kind == "many sparse columns":
-        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1)
+        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=1))
     rng = np.random.default_rng(3)
     n_rows, n_features = SHAPES[shape]
     X, y = rng.standard_normal((n_rows, n_features)), rng.standard_normal((n_rows, 2))
@@ -271,7 +271,7 @@ def test_rank_and_condition_belong_to_x(solver, alpha, correlation):
 @pytest.mark.parametrize("kind", ["dense", "sparse", "many sparse columns"])
 def test_narrow_types_do_not_overflow(dtype, kind, monkeypatch):
     if kind == "many sparse columns":
-        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1)
+        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=1))
     rng = np.random.default_rng(6)
     top = {np.int8: 127, np.uint8: 255, np.int32: 10**6, np.float32: 10**6, bool: 2}[dtype]
     X = rng.integers(0, top, (300, 4)).astype(dtype)

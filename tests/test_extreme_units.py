@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.metrics import r2_score
 
 from gdregress import LinearRegression
-from gdregress.solvers.least_squares import exact, row_space
+from gdregress.solvers.least_squares import exact
 
 pytestmark = [
     pytest.mark.filterwarnings("error::RuntimeWarning"),
@@ -23,8 +23,8 @@ def fit(monkeypatch):
     """Fits in one of the ways that exact least squares can go."""
 
     def fit(way, model, X, y, weight=None):
-        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1 if way in ("LSMR", "rows") else 2000)
-        monkeypatch.setattr(row_space, "_MAX_ROWS", 4096 if way == "rows" else 0)
+        columns, rows = 1 if way in ("LSMR", "rows") else 2000, 4096 if way == "rows" else 0
+        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=columns, rows=rows))
         model.set_params(solver="lstsq" if way == "triangle" else "auto")
         if way != "stream":
             X = X if way in ("dense", "triangle") else sparse.csr_matrix(X)

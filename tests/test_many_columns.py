@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LinearRegression
 from gdregress.history import StopReason
-from gdregress.solvers.least_squares import exact, lsmr, row_space
+from gdregress.solvers.least_squares import exact
 
 SHAPES = {"tall": (90, 30), "wide": (25, 60)}
 # (shape, the way that is to be taken)
@@ -20,6 +20,13 @@ WAYS = [
     ("wide", "LSMR"),
     ("wide", "factor"),
 ]
+SAID = {
+    ("tall", "LSMR"): "LSMR",
+    ("tall", "factor"): "normal equations",
+    ("wide", "rows"): "the matrix of the rows",
+    ("wide", "LSMR"): "LSMR",
+    ("wide", "factor"): "the rows themselves",
+}
 each_way = pytest.mark.parametrize(("shape", "way"), WAYS)
 
 
@@ -27,12 +34,14 @@ each_way = pytest.mark.parametrize(("shape", "way"), WAYS)
 def go(monkeypatch):
     """Makes a small problem take one of the ways of large ones."""
 
-    def go(way):
-        monkeypatch.setattr(exact, "_MAX_SPARSE_COLUMNS", 1)
-        monkeypatch.setattr(lsmr, "_MIN_STEPS", 10_000 if way == "LSMR" else 1)
-        monkeypatch.setattr(row_space, "_MAX_ROWS", 4096 if way == "rows" else 0)
-        if way == "factor":
-            monkeypatch.setattr(exact, "_MAX_WORK", 0)
+    def go(way, **others):
+        limits = {
+            "rows": 4096 if way == "rows" else 0,
+            "lsmr_steps": 10_000 if way == "LSMR" else 1,
+        }
+        limits |= {"work": 0} if way == "factor" else {}
+        limits |= others
+        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=1, **limits))
 
     return go
 
@@ -73,6 +82,7 @@ def test_every_way_is_the_closed_form(go, shape, way, weighted, fit_intercept, a
     assert_relative(found.coef_, expected)
     assert found.converged_
     assert found.stop_reason_ is StopReason.SOLVED
+    assert found.solver_reason_.startswith(f"nothing asks for descent; {SAID[shape, way]}")
     if fit_intercept:
         means = [np.average(a, axis=0, weights=weight) for a in (X, y)]
         assert_relative(found.intercept_, means[1] - expected @ means[0])
@@ -221,10 +231,9 @@ def test_what_lsmr_does_not_reach_is_factored(go, n_features):
     assert condition / 10 < found.condition_number_ < 10 * condition
 
 
-def test_what_is_reached_by_no_way_is_said(go, monkeypatch):
+def test_what_is_reached_by_no_way_is_said(go):
     A, coef = second_differences(420)
-    go("factor")
-    monkeypatch.setattr(exact, "_MAX_DENSE_ENTRIES", 0)
+    go("factor", dense_entries=0)
     with pytest.warns(ConvergenceWarning, match="before they converged.*raise alpha") as caught:
         found = LinearRegression().fit(A, A @ coef)
     assert len(caught) == 1

@@ -36,6 +36,8 @@ class Solution:
         The objective there, penalty included.
     solver : str
         The solver that found it.
+    why : str
+        Why it went this way, where it had a choice.
     reason : Reason
         Why it stopped.
     history : History or None
@@ -70,6 +72,7 @@ class Solution:
     loss: float
     solver: str
     reason: Reason
+    why: str = ""
     history: History | None = None
     n_iter: int = 1
     rate: float = np.nan

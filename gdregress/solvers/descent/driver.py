@@ -10,7 +10,7 @@ from ...history import StopReason
 from ...problem.moments import CentredMoments
 from ...problem.quadratic import QuadraticObjective
 from ..gap import OptimalityGap, prove
-from ..least_squares.exact import rank_and_condition
+from ..least_squares.direct import rank_and_condition
 from ..newton.separation import separation_near
 from ..solution import Solution
 from .loop import descend

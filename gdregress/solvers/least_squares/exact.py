@@ -1,38 +1,170 @@
-"""Exact least squares: normal equations with refinement, triangles, and the minimum norm.
+"""Exact least squares: the one place where the way to the minimum is chosen.
 
-In a frame of shifted, scaled and centred columns X~, with S the sum of the weights,
-
-    (X~^T diag(s) X~ + S alpha) w = X~^T diag(s) y~        the normal equations
-    R w = q,  [X~ y~] = Q [R q; 0 rho]                     the same from a QR factorisation
+``WAYS`` lists them in the order in which they are tried. The first that suits the problem and gets
+there is the answer, and says why (``solver_reason_``).
 """
 
-import numpy as np
-from scipy import linalg
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
-from ..._linalg import rank_threshold
-from ...problem.moments import CentredFactor, CentredMoments
-from ..cholesky import ScaledCholesky
-from .found import LeastSquaresSolution, extreme_units, noticeable
+import numpy as np
+
+from ...problem.moments import CentredMoments
+from .direct import from_triangle, normal_equations, wide
+from .found import LeastSquaresSolution, extreme_units
 from .lsmr import solve_by_lsmr
 from .row_space import row_space_work, solve_in_row_space
-from .triangle import is_negligible, triangle_solve
 
-__all__ = ["rank_and_condition", "solve_least_squares"]
+__all__ = ["LIMITS", "WAYS", "Limits", "solve_least_squares"]
 
-_EPS = np.finfo(np.float64).eps
-# The Gram matrix has the squared condition: up to here refinement recovers the accuracy of QR.
-_MIN_RCOND = 1e-11
-# Bounds, not errors: unrefined normal equations may have this many times the bound of QR ...
-_AS_GOOD_AS_QR = 4.0
-# ... and the root of their loss, a difference, be this many times smaller than its terms.
-_LOSS_IN_MOMENTS = 32.0
-_MAX_REFINEMENTS = 3
-# More sparse columns than this: no dense p x p matrix, unless nothing else gets there.
-_MAX_SPARSE_COLUMNS = 2000
-# The dense matrix that may then be, 0.25 GiB, and the multiplications of its factor.
-_MAX_DENSE_ENTRIES, _MAX_DENSE_WORK = 2**25, 2e11
-# Multiplications of sparse products, some tens of seconds; dense ones are that many times faster.
-_MAX_WORK, _DENSE_SPEED = 2e10, 10
+# Multiplications of dense matrices are so many times faster than those of sparse products.
+_DENSE_SPEED = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where one way ends and the next begins.
+
+    Attributes
+    ----------
+    sparse_columns : int
+        More columns of rows that store no zeros: no dense p x p matrix, unless nothing else helps.
+    dense_entries, dense_work : float
+        The dense matrix that may then be, 0.25 GiB, and the multiplications of its factor.
+    work : float
+        Multiplications of sparse products, some tens of seconds.
+    rows : int
+        Rows whose Gram matrix is formed.
+    lsmr_steps : int
+        Steps that LSMR gets however little they may cost.
+    """
+
+    sparse_columns: int = 2000
+    dense_entries: float = 2**25
+    dense_work: float = 2e11
+    work: float = 2e10
+    rows: int = 4096
+    lsmr_steps: int = 20
+
+
+LIMITS = Limits()
+
+
+class _Problem:
+    """A problem by what the choice asks, and what the ways share; found when it is asked for."""
+
+    def __init__(self, objective, solver, limits):
+        self.objective, self.limits = objective, limits
+        blocks = objective.blocks
+        self.n_samples, self.n_features = blocks.n_samples, blocks.n_features
+        self.has_many = not blocks.stores_zeros and self.n_features > limits.sparse_columns
+        self.is_tall = self.n_features < self.n_samples
+        self.asks_for_triangle = solver == "lstsq" and not self.has_many
+        few, many = sorted((self.n_samples, self.n_features))
+        self.factoring = many * few**2
+        self.has_room = self.n_features * few <= limits.dense_entries
+
+    @property
+    def is_dense(self):
+        """Whether a dense matrix may be factored."""
+        return not self.has_many or (self.has_room and self.factoring <= self.limits.dense_work)
+
+    @property
+    def has_gram(self):
+        """Whether ``X^T X`` may be formed."""
+        if self.is_dense or not self.has_room:
+            return self.is_dense
+        return self.objective.blocks.design.gram_work() <= self.limits.work
+
+    @cached_property
+    def among_rows(self):
+        """What the matrix of the rows costs; infinite where it is out of reach."""
+        return row_space_work(self.objective.blocks, self.limits.rows)
+
+    @cached_property
+    def moments(self):
+        return CentredMoments.from_objective(self.objective)
+
+    def by_lsmr(self, work):
+        return solve_by_lsmr(self.objective, work, self.limits.lsmr_steps)
+
+    @cached_property
+    def by_lsmr_at_first(self):
+        """LSMR takes a handful of steps on well-conditioned columns, and for ever on others.
+
+        It gets about the time that the cheapest matrix would take: that of the rows, where these
+        are few, or a dense factor; or some tens of seconds where both are out of reach.
+        """
+        return self.by_lsmr(self._at_first)
+
+    @property
+    def _at_first(self):
+        dense = self.factoring / _DENSE_SPEED if self.has_room else np.inf
+        return min(self.limits.work, self.among_rows, dense)
+
+    @property
+    def by_lsmr_at_last(self):
+        """LSMR, for as long as it may take."""
+        most = self.limits.work
+        return self.by_lsmr_at_first if self._at_first == most else self.by_lsmr(most)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to the minimum.
+
+    Attributes
+    ----------
+    why : str
+    suits : callable
+        Whether it may be gone; of a :class:`_Problem`, like the next.
+    solve : callable
+        The solution, or None where this way does not lead there.
+    """
+
+    why: str
+    suits: Callable[[_Problem], bool]
+    solve: Callable[[_Problem], LeastSquaresSolution | None]
+
+
+WAYS = (
+    Way(
+        "LSMR, for X has many sparse columns and products with it get there soon",
+        lambda of: of.has_many,
+        lambda of: of.by_lsmr_at_first if of.by_lsmr_at_first.converged else None,
+    ),
+    Way(
+        "the matrix of the rows, for X has more sparse columns than rows",
+        lambda of: of.has_many and of.among_rows < np.inf,
+        lambda of: solve_in_row_space(of.objective),
+    ),
+    Way(
+        "the rows themselves, for X has no fewer columns than rows",
+        lambda of: of.is_dense and not of.is_tall,
+        lambda of: wide(of.objective),
+    ),
+    Way(
+        "a triangle, as asked for",
+        lambda of: of.asks_for_triangle,
+        lambda of: from_triangle(of.objective, of.moments),
+    ),
+    Way(
+        "normal equations, for the condition of the columns leaves them their digits",
+        lambda of: of.is_tall and of.has_gram,
+        lambda of: normal_equations(of.objective, of.moments),
+    ),
+    Way(
+        "a triangle, for the condition of the columns leaves normal equations too few digits",
+        lambda of: of.is_dense,
+        lambda of: from_triangle(of.objective, of.moments),
+    ),
+    Way(
+        "LSMR, for X has many sparse columns and a matrix is out of reach",
+        lambda of: of.has_many,
+        lambda of: of.by_lsmr_at_last,
+    ),
+)
 
 
 def solve_least_squares(objective, solver):
@@ -51,304 +183,9 @@ def solve_least_squares(objective, solver):
 
 
 def _solve(objective, solver):
-    blocks = objective.blocks
-    if not blocks.stores_zeros and blocks.n_features > _MAX_SPARSE_COLUMNS:
-        return _many_sparse_columns(objective)
-    return _dense(objective, solver)
-
-
-def _many_sparse_columns(objective):
-    """LSMR, and a matrix only where that does not get there.
-
-    LSMR takes a handful of steps on well-conditioned columns, and for ever on others. It gets about
-    the time that the cheapest matrix would take: that of the rows, where these are few, or a dense
-    factor; or some tens of seconds where both are out of reach.
-    """
-    n_samples, n_features = objective.blocks.n_samples, objective.blocks.n_features
-    among_rows = row_space_work(objective.blocks)
-    has_room = n_features * min(n_samples, n_features) <= _MAX_DENSE_ENTRIES
-    factoring = max(n_samples, n_features) * min(n_samples, n_features) ** 2
-    dense = factoring / _DENSE_SPEED if has_room else np.inf
-    work = min(_MAX_WORK, among_rows, dense)
-    solution = solve_by_lsmr(objective, work)
-    if solution.converged:
-        return solution
-    if among_rows < np.inf and (found := solve_in_row_space(objective)) is not None:
-        return found
-    if has_room and factoring <= _MAX_DENSE_WORK:
-        return _dense(objective, "auto")
-    products = objective.blocks.design.gram_work()
-    if has_room and n_features < n_samples and products <= _MAX_WORK:
-        found = _normal_equations(objective, CentredMoments.from_objective(objective))
-        if found is not None:
-            return found
-    return solution if work == _MAX_WORK else solve_by_lsmr(objective, _MAX_WORK)
-
-
-def _dense(objective, solver):
-    """Normal equations where they hold the digits, else a triangle."""
-    if objective.blocks.n_features >= objective.blocks.n_samples:
-        return _wide(objective)
-    moments = CentredMoments.from_objective(objective)
-    if solver != "lstsq":
-        solution = _normal_equations(objective, moments)
-        if solution is not None:
-            return solution
-    return _from_factor(objective, moments)
-
-
-def _normal_equations(objective, moments):
-    """Cholesky of the scaled Gram matrix; None where its condition asks for a triangle."""
-    penalty, total_weight = objective.penalty.in_frame(moments.frame), moments.total_weight
-    hessian = moments.gram / total_weight
-    if penalty.l2:
-        hessian.flat[:: len(hessian) + 1] += penalty.curvature((len(hessian) + 1, 1))[:-1, 0]
-    try:
-        cholesky = ScaledCholesky(hessian)
-    except linalg.LinAlgError:
-        return None
-    mean_per_spread = float(np.abs(moments.mean_x / cholesky.unit).max())
-    # Means add their squares to the rounding of the Gram matrix.
-    if not cholesky.rcond > _MIN_RCOND * (1.0 + mean_per_spread**2):
-        return None
-    design = cholesky
-    if penalty.l2:  # rank and condition belong to X
-        design = _regular_design(moments)
-        if design is None:
-            return None
-
-    coef = cholesky.solve(moments.cross / total_weight)
-    if _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
-        theta = moments.theta(coef)
-        loss, gradient = _at(penalty, moments, theta)
-    else:
-        if objective.blocks.stores_zeros:
-            moments = moments.recentred()
-        theta, loss, gradient = _refine(objective, moments, cholesky, hessian, coef)
-    return _solution(
-        moments,
-        theta=theta,
-        solver="normal_equations",
-        rank=len(hessian),
-        condition=design.condition_number(),
-        loss=loss,
-        gradient=gradient,
-    )
-
-
-def _regular_design(moments):
-    """The scaled Gram matrix of X, factored; None where its condition asks for a triangle."""
-    try:
-        design = ScaledCholesky(moments.gram)
-    except linalg.LinAlgError:
-        return None
-    return design if design.rcond > _MIN_RCOND else None
-
-
-def rank_and_condition(objective, moments):
-    """Rank and 2-norm condition number of the centred design with unit columns.
-
-    And the indices of the columns that depend on the others.
-    """
-    design = _regular_design(moments)
-    if design is not None:
-        return len(moments.gram), design.condition_number(), np.empty(0, dtype=int)
-    factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
-    none = np.zeros(len(moments.gram))
-    n_samples = objective.blocks.n_samples
-    _, *found = triangle_solve(factor.root, factor.q, none, none + 1.0, n_samples)
-    return tuple(found)
-
-
-def _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
-    """Whether the normal equations as they are have the accuracy of QR, and their loss has digits.
-
-    With columns of unit length, w their coefficients, k their condition and r the residuals, the
-    error of QR is at most of the order of eps (k + k^2 |r| / (sigma_1 |w|)) |w| (Golub & Van Loan
-    2013, "Matrix computations", 5.3.6). Sums of products round in proportion to the size of the
-    factors, their means included: with c^2 = 1 + mean^2 / variance the normal equations have
-    errors of eps k^2 (c_x^2 + c_x c_y |y| / (sigma_1 |w|)) |w|, and the loss is the difference of
-    terms up to (c_x sigma_1 |w| + c_y |y|)^2.
-    """
-    total_weight, scaled = moments.total_weight, coef * cholesky.unit[:, None]
-    # A sum of one sign grows while it rounds: means count twice.
-    c = (1.0 + 2.0 * mean_per_spread**2) ** 0.5
-    for square, explained, size, mean_y in zip(
-        moments.square.tolist(),
-        (moments.cross * coef).sum(axis=0).tolist(),
-        (scaled * scaled).sum(axis=0).tolist(),
-        moments.mean_y.tolist(),
-    ):
-        # = |y~ - X~ w|^2 and the penalty, at the optimum
-        residual = (max(square - explained, 0.0) / total_weight) ** 0.5
-        fitted = (cholesky.norm * size) ** 0.5
-        terms = c * fitted + (square / total_weight + 2.0 * mean_y**2) ** 0.5
-        of_qr = cholesky.rcond**0.5 * fitted + residual
-        if not (c * terms <= _AS_GOOD_AS_QR * of_qr and terms <= _LOSS_IN_MOMENTS * residual):
-            return False
-    return True
-
-
-def _refine(objective, moments, cholesky, hessian, coef):
-    """Corrected semi-normal equations: solve for the residual gradient computed from X.
-
-    One or two steps restore the accuracy of QR for conditions up to about 1e7 (Björck 1987,
-    "Stability analysis of the method of seminormal equations"). Residuals have its digits only
-    where neither the columns nor the targets have a large mean.
-
-    Returns theta in the frame of the moments, and the loss and gradient there.
-    """
-    mean_y = moments.mean_y + moments.y_shift
-    framed = objective.in_frame(moments.frame)
-    if (mean_y**2 * moments.total_weight > moments.square).any():
-        framed = framed.with_y(objective.blocks.y - mean_y)
-    else:
-        mean_y = np.zeros_like(mean_y)
-    theta = moments.theta(coef)
-    theta[-1] -= mean_y
-    theta, loss, gradient = _refined(framed, moments, cholesky, hessian, theta)
-    theta[-1] += mean_y
-    return theta, loss, gradient
-
-
-def _refined(framed, moments, cholesky, hessian, theta):
-    """The refinement itself, by residuals of `framed`."""
-    condition = cholesky.rcond**-0.5
-    unit = cholesky.unit[:, None]
-    first = previous = np.inf
-    for _ in range(_MAX_REFINEMENTS):
-        loss, gradient = framed.value_and_gradient(theta)
-        # In centred coordinates the intercept decouples: g_w - mean g_b, and g_b.
-        outer = gradient[-1, 0]
-        inner = gradient[:-1, 0] - moments.mean_x[:, None] * outer
-        step = cholesky.solve(inner)
-        size = np.linalg.norm(step * unit) / (np.linalg.norm(theta[:-1, 0] * unit) or 1.0)
-        if not size <= 0.5 * previous:  # no longer contracting: at rounding level
-            return theta, float(loss[0]), gradient
-        first, previous = min(first, size), size
-        theta = theta.copy()
-        theta[:-1, 0] -= step
-        theta[-1, 0] += moments.mean_x @ step - outer
-        # A step leaves the share of the error that the first solution had of theta: `first`.
-        if size * max(first, _EPS) <= 0.1 * _EPS * condition:
-            break
-    # The objective is quadratic: loss and gradient after the step follow from the step...
-    decrease = 0.5 * float((inner * step).sum() + (outer**2).sum())
-    if decrease > 1e-3 * float(loss[0]):  # ... unless little is left of the loss
-        loss, gradient = framed.value_and_gradient(theta)
-        return theta, float(loss[0]), gradient
-    gradient[:-1, 0] = inner - hessian @ step
-    gradient[-1, 0] = 0.0
-    return theta, float(loss[0]) - decrease, gradient
-
-
-def _at(penalty, moments, theta):
-    """Loss and gradient in the frame at a theta with residual mean zero, from the moments."""
-    coef = theta[:-1, 0]
-    gram_coef = moments.gram @ coef
-    # |y~ - X~ w|^2 = y~^T y~ + w^T (X~^T X~ w - 2 X~^T y~)
-    square = moments.square.sum() + (coef * (gram_coef - 2.0 * moments.cross)).sum()
-    gradient = np.zeros_like(theta)
-    gradient[:-1, 0] = (gram_coef - moments.cross) / moments.total_weight
-    penalty.add_gradient(theta, gradient)
-    loss = 0.5 * float(square) / moments.total_weight + float(penalty.value(theta)[0])
-    return loss, gradient
-
-
-def _from_factor(objective, moments):
-    """From the R factor of the rows: full rank by substitution, else the minimum norm."""
-    if objective.blocks.stores_zeros:
-        moments = moments.recentred()
-    framed = objective.in_frame(moments.frame)
-    factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
-    ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
-    coef, rank, condition, dependent = triangle_solve(
-        factor.root, factor.q, ridge, moments.frame.scale, objective.blocks.n_samples
-    )
-    theta = factor.theta(coef)
-    loss, gradient = framed.value_and_gradient(theta)
-    return _solution(
-        factor,
-        theta=theta,
-        solver="lstsq",
-        rank=rank,
-        condition=condition,
-        loss=float(loss[0]),
-        gradient=gradient,
-        dependent=dependent,
-    )
-
-
-def _wide(objective):
-    """At least as many columns as rows: the minimum norm from the centred rows themselves."""
-    blocks = objective.blocks
-    frame = objective.frames.sure()
-    framed = objective.in_frame(frame)
-    rows = framed.blocks.block(slice(0, blocks.n_samples))
-    X = rows.design.dense()
-    weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
-    total_weight = weight.sum()
-    if objective.fit_intercept:
-        mean_x, mean_y = weight @ X / total_weight, weight @ rows.y / total_weight
-    else:
-        mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(rows.y.shape[1])
-    root_weight = np.sqrt(weight)[:, None]
-    centred = (X - mean_x) * root_weight
-    target = (rows.y - mean_y) * root_weight
-    if not np.all(np.isfinite(centred)):
-        raise FloatingPointError("X overflows float64 when centred; rescale it to ordinary units.")
-    square = np.linalg.norm(centred, axis=0) ** 2 / total_weight
-    centred[:, frame.constant(mean_x, square)] = 0.0
-    factor = CentredFactor(
-        frame,
-        np.zeros(rows.y.shape[1]),
-        total_weight,
-        mean_x,
-        mean_y,
-        centred,
-        target,
-        np.zeros(rows.y.shape[1]),
-    )
-    ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * total_weight
-    if is_negligible(ridge, np.linalg.norm(centred, axis=0), full=False):
-        none = np.zeros_like(ridge)
-        coef, rank, condition, _ = triangle_solve(centred, target, none, frame.scale, len(X))
-    else:
-        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
-    theta = factor.theta(coef)
-    loss, gradient = framed.value_and_gradient(theta)
-    return _solution(
-        factor,
-        theta=theta,
-        solver="lstsq",
-        rank=rank,
-        condition=condition,
-        loss=float(loss[0]),
-        gradient=gradient,
-    )
-
-
-def _wide_ridge(centred, target, root_ridge):
-    """Ridge with p >= m: in ``v = root_ridge w`` it is ``min |A v - y|^2 + |v|^2``."""
-    unit = np.linalg.norm(centred, axis=0)
-    singular = linalg.svdvals(centred / np.where(unit > 0.0, unit, 1.0), check_finite=False)
-    rank = int(np.sum(singular > rank_threshold(*centred.shape) * singular[0]))
-    condition = float(singular[0] / singular[-1]) if rank == centred.shape[1] else np.inf
-    u, sigma, vt = linalg.svd(centred / root_ridge, full_matrices=False, check_finite=False)
-    # sigma / (sigma^2 + 1), without squaring a large sigma; the rounding of a zero is none.
-    kept = sigma > rank_threshold(*centred.shape) * sigma[0]
-    shrunk = np.where(
-        kept, 1.0 / (sigma + np.divide(1.0, sigma, where=kept, out=np.ones_like(sigma))), 0.0
-    )
-    return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
-
-
-def _solution(statistics, *, theta, gradient, **found):
-    frame = statistics.frame
-    return LeastSquaresSolution(
-        theta=frame.leave(theta),
-        noticeable=lambda: noticeable(theta[:-1, 0], statistics.spread, statistics.y_size),
-        gradient=frame.gradient_outside(gradient),
-        start=statistics.at_zero(),
-        **found,
-    )
+    """The solution of the first of the ``WAYS`` that leads there."""
+    problem = _Problem(objective, solver, LIMITS)
+    tried = ((way, way.solve(problem)) for way in WAYS if way.suits(problem))
+    way, found = next((way, found) for way, found in tried if found is not None)
+    found.why = way.why
+    return found

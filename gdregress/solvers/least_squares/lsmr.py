@@ -24,8 +24,8 @@ _TOLERANCE = 1e-15
 _SMALL_GRADIENT, _SMALL_RESIDUAL = 1e-12, 1e-13
 # What LSMR calls its end at maxiter, and steps that are many.
 _AT_MAX_STEPS, _MANY_STEPS = 7, 300
-# Additions that calling the products of a step costs, and the least number of steps.
-_CALLS, _MIN_STEPS = 50_000, 20
+# Additions that calling the products of a step costs.
+_CALLS = 50_000
 
 
 class CentredDesign:
@@ -113,20 +113,20 @@ class CentredDesign:
         )
 
 
-def solve_by_lsmr(objective, work):
+def solve_by_lsmr(objective, work, least_steps):
     """Minimise a quadratic block objective by LSMR (Fong & Saunders 2011).
 
     With unit columns, which sets the accuracy, and from there, without a penalty, to the minimum
     norm. A Krylov method does not reveal the rank or the condition.
 
     `work` is about the number of multiplications that all steps together may take; a solution
-    that was not reached within it says so.
+    that was not reached within it, or in `least_steps` of them, says so.
     """
     design = CentredDesign(objective)
     blocks = objective.blocks
     n_features, n_outputs = len(design.mean_x), objective.shape[1]
     per_step = 4 * blocks.design.n_stored + 10 * (blocks.n_samples + n_features) + _CALLS
-    max_steps = min(20 * n_features, max(_MIN_STEPS, int(work / per_step / n_outputs)))
+    max_steps = min(20 * n_features, max(least_steps, int(work / per_step / n_outputs)))
 
     curvature = design.framed.penalty.curvature((n_features + 1, 1))[:-1, 0]
     length = np.sqrt(design.total_weight) * design.spread

@@ -17,8 +17,8 @@ from .lsmr import CentredDesign
 
 __all__ = ["row_space_work", "solve_in_row_space"]
 
-# The Gram matrix of the rows has m^2 entries, and the squared condition.
-_MAX_ROWS, _MIN_RCOND = 4096, 1e-11
+# The Gram matrix of the rows has the squared condition.
+_MIN_RCOND = 1e-11
 _MAX_REFINEMENTS = 5
 # Multiplications that the Gram matrix may take.
 _MAX_PRODUCTS = 2e9
@@ -69,10 +69,10 @@ def solve_in_row_space(objective):
     )
 
 
-def row_space_work(blocks):
+def row_space_work(blocks, most_rows):
     """What it costs, in multiplications of a product with X; infinite where it is out of reach."""
     n_samples, n_features = blocks.n_samples, blocks.n_features
-    if n_features < n_samples or n_samples > _MAX_ROWS:
+    if n_features < n_samples or n_samples > most_rows:
         return np.inf
     products = blocks.design.row_gram_work()
     if products > _MAX_PRODUCTS:

@@ -65,16 +65,23 @@ def triangle_solve(root, q, ridge, scale, n_samples):
             return solution / unit[:, None], rank, condition, dependent
         solution = vt.T @ ((u.T @ q) / sigma[:, None])
         return solution / unit[:, None], rank, condition, dependent
-    # Any solution, then its projection on the row space, both in ordinary sizes; a common factor
-    # of the units is no matter to the minimum norm.
-    scale = scale / scale.max()
     solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
-    rows = (vt[kept] * unit * scale).T  # rows of the design in original units
+    return _shortest(solution, vt[kept], unit, regular, scale), rank, condition, dependent
+
+
+def _shortest(solution, vt, unit, regular, scale):
+    """The least norm in original units among what fits like `solution`: its projection on the rows.
+
+    `vt` spans the rows of the design with unit columns. All in ordinary sizes; a common factor of
+    the units is no matter.
+    """
+    scale = scale / scale.max()
+    rows = (vt * unit * scale).T  # rows of the design in original units
     size = np.abs(rows).max(initial=0.0) or 1.0
     basis, _ = linalg.qr(rows / size, mode="economic", check_finite=False)
     original = basis @ (basis.T @ (solution / scale[:, None]))
     original[~regular] = 0.0  # exactly: the shift of a constant column may be huge
-    return original * scale[:, None], rank, condition, dependent
+    return original * scale[:, None]
 
 
 def _with_ridge(triangle, q, root_ridge):
