@@ -353,7 +353,6 @@ def test_sparse_float32_and_small_blocks_tell_the_same(estimator, cov_type, monk
     model = estimator().fit(X, y)
     plain = coefficient_table(model, X, y, cov_type=cov_type, groups=groups)
     narrow = estimator().fit(X.astype(np.float32), y)
-    monkeypatch.setattr("gdregress.inspection._optimum._SLAB_BYTES", 100)
     monkeypatch.setattr(blocks, "SIZE", blocks.BlockSize(n_bytes=100))
     others = [
         (model, sparse.csr_array(X)),

@@ -10,6 +10,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.inspection import prediction_interval
+from gdregress.rows import blocks
 
 X, Y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 NEW = X.iloc[::40] * 1.3
@@ -72,7 +73,7 @@ def test_pipelines_sparse_rows_and_small_blocks(monkeypatch):
     assert_equal(found, frame, "observation")
     model = LinearRegression().fit(X.to_numpy(), Y)
     whole = prediction_interval(model, X.to_numpy(), Y, NEW.to_numpy())
-    monkeypatch.setattr("gdregress.inspection._optimum._SLAB_BYTES", 1)
+    monkeypatch.setattr(blocks, "SIZE", blocks.BlockSize(n_bytes=1, least_rows=7))
     S = sparse.csr_array(X.to_numpy())
     again = prediction_interval(model, S, Y, sparse.csr_array(NEW.to_numpy()))
     np.testing.assert_allclose(again.lower, whole.lower, rtol=1e-9)

@@ -18,7 +18,7 @@ from ..problem.basis import Basis
 from ..problem.margins import largest_move
 from ..problem.objective import BlockObjective
 from ..problem.penalty import ElasticNet
-from ..rows.blocks import Block, RowBlocks
+from ..rows.blocks import Block
 from ..rows.design import weigh
 from ..rows.kernels import Sum
 from ..solvers.newton.separation import AT_REST, Separation, separation_near
@@ -34,8 +34,6 @@ _SATURATED = 1e-13
 _MOST_PARAMETERS = 10_000
 # Newton's method to the end: so close, in standard errors, that one more step is the last.
 _ARRIVED, _MOST_STEPS = 1e-8, 5
-# Rows of a sparse X that are dense at a time.
-_SLAB_BYTES, _MIN_SLAB = 2**22, 32
 # A change of the predictions below this share of y is rounding.
 _ROUNDING = 64.0 * _EPS
 
@@ -206,18 +204,9 @@ def sure_frame(objective: BlockObjective) -> Any:
 
 
 def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> BlockObjective:
-    """The objective in a basis, with a penalty of its coefficients there.
-
-    A basis makes rows dense: few at a time, where they store no zeros.
-    """
-    blocks = objective.blocks
-    if not blocks.stores_zeros:
-        rows = max(_MIN_SLAB, _SLAB_BYTES // (8 * blocks.n_features))
-        blocks = RowBlocks(
-            blocks.X, blocks.y, blocks.sample_weight, blocks.workers, block_rows=rows
-        )
+    """The objective in a basis, which makes rows dense, with a penalty of its coefficients there."""
     return BlockObjective(
-        blocks.in_frame(basis),
+        objective.blocks.for_dense_rows().in_frame(basis),
         objective.loss,
         penalty,
         objective.shape[1],

@@ -200,6 +200,15 @@ class RowBlocks:
         vars(other).pop("_only_design", None)
         return other
 
+    def for_dense_rows(self):
+        """The same rows, in blocks small enough for whoever makes them dense."""
+        if self.stores_zeros:
+            return self
+        rows = max(SIZE.least_rows, SIZE.n_bytes // (8 * self.n_features))
+        return RowBlocks(
+            self.design, self.y, self.sample_weight, self.workers, block_rows=rows
+        ).in_frame(self.frame)
+
     def with_y(self, y, sample_weight=None):
         """The same rows with another y, and other weights if any are given."""
         other = copy.copy(self)

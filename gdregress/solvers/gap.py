@@ -115,11 +115,11 @@ def gain(objective):
     return 0.5 * objective.reach**2
 
 
-def is_factorable(objective):
+def is_factorable(objective, most_columns=_MAX_COLUMNS):
     """Whether the Hessian bound of an objective is worth forming and factoring."""
     n_columns = objective.shape[0] - 1
     blocks = getattr(objective, "blocks", None)
-    return blocks is None or (n_columns <= _MAX_COLUMNS and n_columns <= 4 * blocks.n_samples)
+    return blocks is None or (n_columns <= most_columns and n_columns <= 4 * blocks.n_samples)
 
 
 class OptimalityGap:
@@ -132,16 +132,18 @@ class OptimalityGap:
     ----------
     objective : object
         An objective of ``objective`` or ``moments``, in the original columns.
+    most_columns : int
+        B of more is not formed.
     """
 
-    def __init__(self, objective):
+    def __init__(self, objective, *, most_columns=_MAX_COLUMNS):
         self.objective = objective
         self.reach = objective.reach
         self._l1, self._l2 = objective.penalty.l1, objective.penalty.l2
         self._is_smooth = objective.penalty.is_smooth
         self._c = objective.curvature_scale
         self._has_duality = self._l1 > 0.0 and objective.is_quadratic
-        self._is_factorable = is_factorable(objective)
+        self._is_factorable = is_factorable(objective, most_columns)
         # From moments of few columns T costs less than it saves from the first iteration on.
         has_moments = getattr(objective, "blocks", None) is None
         self._is_cheap = has_moments and objective.shape[0] <= _FEW_COLUMNS
