@@ -204,7 +204,7 @@ def sure_frame(objective: BlockObjective) -> Any:
 
 
 def in_basis(objective: BlockObjective, basis: Basis, penalty: ElasticNet) -> BlockObjective:
-    """The objective in a basis, which makes rows dense, with a penalty of its coefficients there."""
+    """The objective in a basis, which makes rows dense, and a penalty of its coefficients there."""
     return BlockObjective(
         objective.blocks.for_dense_rows().in_frame(basis),
         objective.loss,
