@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.inspection import optimality_gap
+from gdregress.inspection._gap import Limits, gap_of
+from gdregress.inspection._problem import problem_of
 
 LONG = np.longdouble
 pytestmark = pytest.mark.filterwarnings(
@@ -209,12 +211,15 @@ def test_separated_classes_have_no_bound_and_the_reason_is_said():
     assert gap == math.inf
 
 
-def test_what_is_too_large_for_matrices_says_so(monkeypatch):
+def without_matrices(model, X, y):
+    with problem_of(model, X, y, None, caller="optimality_gap") as problem:
+        return gap_of(problem, Limits(columns=4, parameters=4))
+
+
+def test_what_is_too_large_for_matrices_says_so():
     X, y = overlapping_classes(2)
-    monkeypatch.setattr("gdregress.inspection._gap.MAX_PARAMETERS", 4)
-    monkeypatch.setattr("gdregress.inspection._gap._MAX_COLUMNS", 4)
     for estimator, target in [(LogisticRegression, y), (LinearRegression, X[:, 0] + y)]:
-        gap = optimality_gap(estimator().fit(X, target), X, target)
+        gap = without_matrices(estimator().fit(X, target), X, target)
         assert gap == math.inf
         assert "too large" in gap.method
         for l1_ratio in [0.0, 0.5]:
@@ -222,7 +227,7 @@ def test_what_is_too_large_for_matrices_says_so(monkeypatch):
             fit = estimator(solver="gd", **params).fit(X, target)
             params.update(max_iter=20_000, tol=1e-15)
             best = estimator(solver="nesterov", **params).fit(X, target)
-            gap = optimality_gap(fit, X, target)
+            gap = without_matrices(fit, X, target)
             assert fit.loss_ - best.loss_ <= gap < 1.0
 
 

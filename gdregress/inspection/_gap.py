@@ -38,16 +38,27 @@ from ._minimum import MAX_PARAMETERS, active_newton, newton_to_the_end
 from ._optimum import Residuals, in_basis, sure_frame
 from ._problem import Problem, problem_of
 
-__all__ = ["GapBound", "gap_of", "optimality_gap"]
+__all__ = ["GapBound", "Limits", "gap_of", "optimality_gap"]
 
 _EPS = np.finfo(np.float64).eps
 # Beyond this a = kappa lambda, Newton's method gets nearer before the bound is taken.
 _NEAR = 0.1
 # Rounding of a gradient in the basis, in units of eps times the size of what is summed.
 _NOISE = 16.0
-_MAX_COLUMNS = 4096
 # The mean residual that counts as zero.
 _CENTRED = 1e-13
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Columns of squares, or rows if they are fewer, and parameters of other losses, up to which
+    matrices are factored."""
+
+    columns: int = 4096
+    parameters: int = MAX_PARAMETERS
+
+
+_LIMITS = Limits()
 
 
 class GapBound(float):
@@ -143,21 +154,21 @@ def optimality_gap(estimator: Any, X: Any, y: Any, sample_weight: Any = None) ->
         return gap_of(problem)
 
 
-def gap_of(problem: Problem) -> GapBound:
+def gap_of(problem: Problem, limits: Limits = _LIMITS) -> GapBound:
     """The bound for a fitted problem."""
     problem.check_is_known()
     objective = problem.objective
-    value, method = _bound(objective, problem.theta)
+    value, method = _bound(objective, problem.theta, limits)
     return GapBound(value, method, gain(objective))
 
 
-def _bound(objective: BlockObjective, theta: np.ndarray) -> tuple[float, str]:
+def _bound(objective: BlockObjective, theta: np.ndarray, limits: Limits) -> tuple[float, str]:
     if not objective.penalty.is_smooth:
-        return _with_l1(objective, theta)
+        return _with_l1(objective, theta, limits)
     n_parameters = objective.shape[0] * (1 if objective.is_quadratic else objective.shape[1])
     wide = min(objective.blocks.n_features, objective.blocks.n_samples)
     if (n_parameters if not objective.is_quadratic else wide) > (
-        _MAX_COLUMNS if objective.is_quadratic else MAX_PARAMETERS
+        limits.columns if objective.is_quadratic else limits.parameters
     ):
         return _without_matrices(objective, theta, n_parameters)
     smooth = _Smooth.of(objective)
@@ -287,11 +298,11 @@ def _growth(a: float) -> float:
     return (a + (1.0 - a) * math.log1p(-a)) / a**2
 
 
-def _with_l1(objective: BlockObjective, theta: np.ndarray) -> tuple[float, str]:
+def _with_l1(objective: BlockObjective, theta: np.ndarray, limits: Limits) -> tuple[float, str]:
     loss = float(objective.value(theta)[0])
     rounding = _NOISE * _EPS * loss  # losses are subtracted
     bound, what = _duality(objective, theta) + rounding, "duality gap"
-    if objective.shape[0] * objective.shape[1] <= MAX_PARAMETERS:
+    if objective.shape[0] * objective.shape[1] <= limits.parameters:
         frame = sure_frame(objective)
         better = frame.leave(active_newton(objective.in_frame(frame), frame.enter(theta)))
         decrease = loss - float(objective.value(better)[0])
