@@ -121,9 +121,8 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
 
     `asked_by` names what else asks for descent, such as an argument of ``fit``.
     """
-    names = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
-    criterion = Range(f"one of {listed(names)}", words=names)
-    checked = check_ranges(estimator, {**RANGES, "criterion": criterion})
+    checked = check_ranges(estimator, RANGES)
+    checked["criterion"] = _criterion(estimator)
     penalty = estimator._penalty()
     exact, rule, why, automatic = _choice(estimator, checked, penalty, asked_by)
     rate = checked["learning_rate"]
@@ -150,6 +149,16 @@ _SETTINGS = (
     "batch_size",
     "store_path",
 )
+
+
+def _criterion(estimator):
+    """The word for a criterion; those that were added count."""
+    word = estimator.criterion
+    if isinstance(word, str) and word in CRITERIA and CRITERIA[word].is_chosen:
+        return word
+    names = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
+    accepted = Range(f"one of {listed(names)}", words=names)
+    return accepted.check(type(estimator).__name__, "criterion", word)
 
 
 def _choice(estimator, checked, penalty, asked_by):

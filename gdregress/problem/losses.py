@@ -288,7 +288,8 @@ class LogLoss(Separate):
 
     def of_batch(self, y, z, sample_weight):
         y = y[:, None]
-        value = np.logaddexp(0.0, np.where(y > 0.0, -z, z))[:, :, 0]
+        t = (1.0 - 2.0 * y) * z
+        value = np.logaddexp(0.0, t, out=t)[:, :, 0]
         total = value.sum(axis=0) if sample_weight is None else np.dot(sample_weight, value)
         return total, self.gradient(y, z)
 

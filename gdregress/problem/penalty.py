@@ -144,10 +144,11 @@ class ElasticNet(Penalty):
         super().__init__(alpha * (1.0 - l1_ratio))
         self.l1 = _strength(alpha * l1_ratio)
         self.is_smooth = not np.any(self.l1)
-        self._told = f"alpha={_strength(alpha)!r}, l1_ratio={_strength(l1_ratio)!r}"
+        self._alpha, self._l1_ratio = alpha, l1_ratio
 
     def __str__(self):
-        return f"the L1 part of the penalty ({self._told})"
+        told = f"alpha={_strength(self._alpha)!r}, l1_ratio={_strength(self._l1_ratio)!r}"
+        return f"the L1 part of the penalty ({told})"
 
     def rough_value(self, theta):
         """``l1 |W|_1`` of each model."""

@@ -41,10 +41,16 @@ class QuadraticObjective:
             self.A[-1, -1] = 1.0
         self._A_transposed = np.ascontiguousarray(self.A.T)
         d = np.vstack([factor.q / root_weight, factor.mean_y + factor.y_shift])
-        self.d = d[:, None, :]
+        self._d, self.d = d, d[:, None, :]
         self.floor = 0.5 * float(np.sum(factor.rest)) / factor.total_weight
 
     def _residual(self, theta):
+        """``A theta - d``, shape (p + 1, K) of one model, whose axis would cost more than it
+        does, else (p + 1, M, K)."""
+        if theta.shape[1] == 1:
+            e = np.dot(self.A, theta[:, 0])
+            e -= self._d
+            return e
         e = np.dot(self.A, theta.reshape(len(theta), -1)).reshape(theta.shape)
         e -= self.d
         return e
@@ -67,7 +73,8 @@ class QuadraticObjective:
 
     def value_and_gradient(self, theta):
         e = self._residual(theta)
-        gradient = np.dot(self._A_transposed, e.reshape(len(e), -1)).reshape(theta.shape)
+        flat = e if e.ndim == 2 else e.reshape(len(e), -1)
+        gradient = np.dot(self._A_transposed, flat).reshape(theta.shape)
         return self._value(theta, e), self.penalty.add_gradient(theta, gradient)
 
     def hessian(self, theta):

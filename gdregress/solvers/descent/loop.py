@@ -11,7 +11,6 @@ own criteria, best iterate and record.
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def descend(objective, rule, settings, states, *, gap=None, validation=None, wat
     with np.errstate(all="ignore"):
         try:
             if settings.batch_size is None or loop.is_new:
-                loop.seen = loop.evaluate()
+                loop.evaluate()
             if loop.is_new:
                 loop.begin()
             for _ in range(settings.max_iter):
@@ -73,23 +72,13 @@ def descend(objective, rule, settings, states, *, gap=None, validation=None, wat
     return [state.stop or end for state in states]
 
 
-class _Evaluated(NamedTuple):
-    """What an evaluation has shown where the models are reported, and where their steps begin."""
-
-    losses: list
-    gradient: np.ndarray
-    at_points: np.ndarray  # the gradient there,
-    smooth_losses: np.ndarray | None  # and the losses without the L1 norm, for a line search
-
-    def only(self, kept):
-        """That of some of the models."""
-        smooth = None if self.smooth_losses is None else self.smooth_losses[kept]
-        losses = [self.losses[k] for k in kept]
-        return _Evaluated(losses, self.gradient[:, kept], self.at_points[:, kept], smooth)
-
-
 class _Loop:
-    """The models that still run, and where they are."""
+    """The models that still run, where they are, and what the last evaluation has shown there.
+
+    ``losses`` (a list) and ``gradient`` are those where the models are reported, ``at_points`` the
+    gradient where their steps begin, and ``smooth_losses`` the losses without the L1 norm there,
+    for a line search.
+    """
 
     def __init__(self, objective, rule, settings, states, gap, validation):
         self.objective, self.settings, self.validation = objective, settings, validation
@@ -99,7 +88,7 @@ class _Loop:
         rates = rate.tolist() if isinstance(rate, np.ndarray) else [rate] * len(states)
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
-        self.running, self.seen = list(states), None
+        self.running = list(states)
         # Rows of each history before this descent, and those that it has added since.
         self.n_before, self.n_rows = [len(state.history) for state in states], 0
         self.is_new = math.isnan(states[0].start_loss)
@@ -108,10 +97,10 @@ class _Loop:
 
     def begin(self):
         """Row 0: where the descent starts; or what a later one starts from, on rows of its own."""
-        sizes, held_out = norms(self.seen.gradient), self._held_out()
+        sizes, held_out = norms(self.gradient), self._held_out()
         shown = zip(
             self.running,
-            self.seen.losses,
+            self.losses,
             models_of(self.run.reported),
             sizes,
             held_out,
@@ -154,27 +143,25 @@ class _Loop:
         run, running, before = self.run, self.running, self.run.reported
         # 1. One step, or one epoch of steps.
         if self.settings.batch_size is None:
-            self.step.take(run, self.seen.at_points, self.seen.smooth_losses, run.iteration)
+            self.step.take(run, self.at_points, self.smooth_losses, run.iteration)
         else:
             self._epoch()
         run.iteration += 1
         # 2. Where that led.
-        self.seen, reported, has_stopped = self.evaluate(), run.reported, False
-        losses, gradient = self.seen.losses, self.seen.gradient
+        self.evaluate()
+        losses, gradient, reported, has_stopped = self.losses, self.gradient, run.reported, False
         if self.step.shrinks:
             self.step.shrink(run, [state.last_loss for state in running], losses)
         sizes, moves, rates = norms(gradient), norms(reported - before), numbers(run.rate, reported)
-        thetas, gradients = models_of(reported), models_of(gradient)
-        held_out = [math.nan] * len(sizes) if self.validation is None else self._held_out()
+        thetas, gradients, held_out = models_of(reported), models_of(gradient), self._held_out()
         for k, state in enumerate(running):
-            theta, moved, rate, validation_loss = thetas[k], moves[k], rates[k], held_out[k]
-            shown = Seen(
-                theta, losses[k], gradients[k], moved, rate, validation_loss, state, run, k
-            )
-            state.last_loss, state.update_norm = losses[k], moved
+            theta, loss, rate, validation_loss = thetas[k], losses[k], rates[k], held_out[k]
+            shown = Seen(theta, loss, gradients[k], moves[k], rate, validation_loss, state, run, k)
+            state.last_loss, state.update_norm = loss, moves[k]
             # 3. Stop?
             state.stop, state.memory = reason_to_stop(self.tests, state.memory, shown)
-            has_stopped = has_stopped or state.stop is not None
+            if state.stop is not None:
+                has_stopped = True
             # 4. Remember it.
             state.keep_best(theta, run.iteration, validation_loss)
             self._record(state, theta, sizes[k], rate, validation_loss)
@@ -188,16 +175,17 @@ class _Loop:
         n_steps = -(-objective.blocks.n_samples // settings.batch_size)
         first, *others = [state.generator for state in self.running]
         records = self._records_of_steps() if settings.store_path == "step" else None
+        step, sees_batches = self.step, self.step.sees_batches
         for number, block in enumerate(objective.blocks.batches(first, settings.batch_size)):
-            before, losses = run.reported, None
-            if self.step.sees_batches:
+            before, losses = None if records is None else run.reported, None
+            if sees_batches:
                 losses, gradient = objective.batch_value_and_gradient(block, run.point)
                 losses = losses.tolist()
             else:
                 gradient = objective.batch_gradient(block, run.point)
                 if records is not None:
                     losses = objective.batch_value(block, run.point).tolist()
-            self.step.take(run, gradient, losses, run.iteration + number / n_steps)
+            step.take(run, gradient, losses, run.iteration + number / n_steps)
             if records is not None:
                 self._record_step(records, losses, gradient, before)
         for generator in others:
@@ -210,13 +198,14 @@ class _Loop:
         theta = np.concatenate([reported, run.point], axis=1) if looks_ahead else reported
         # Both are always needed, and no more: an Evaluation would cost a call for each of them.
         losses, gradient = self.objective.value_and_gradient(theta)
-        smooth = None
+        self.smooth_losses = None
         if self.settings.line_search:
-            smooth = losses[-n_models:] - self.objective.penalty.rough_value(run.point)
-        if not looks_ahead:
-            return _Evaluated(losses.tolist(), gradient, gradient, smooth)
-        losses = losses[:n_models].tolist()
-        return _Evaluated(losses, gradient[:, :n_models], gradient[:, n_models:], smooth)
+            rough = self.objective.penalty.rough_value(run.point)
+            self.smooth_losses = losses[-n_models:] - rough
+        self.losses, self.gradient, self.at_points = losses.tolist(), gradient, gradient
+        if looks_ahead:
+            del self.losses[n_models:]
+            self.gradient, self.at_points = gradient[:, :n_models], gradient[:, n_models:]
 
     def _held_out(self):
         """The validation losses of the models, NaN without validation rows."""
@@ -271,7 +260,10 @@ class _Loop:
         self.running = [self.running[k] for k in left]
         self.n_before = [self.n_before[k] for k in left]
         if left:
-            self.run, self.seen = self.run.only(left), self.seen.only(left)
+            self.run, self.losses = self.run.only(left), [self.losses[k] for k in left]
+            self.gradient, self.at_points = self.gradient[:, left], self.at_points[:, left]
+            if self.smooth_losses is not None:
+                self.smooth_losses = self.smooth_losses[left]
             self._commit()
 
     def hand_back(self):

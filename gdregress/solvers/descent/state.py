@@ -53,8 +53,13 @@ class Iterates:
         else:
             self.average = None
             return
-        mean = theta if self.average is None else self.average
-        self.average = mean + (theta - mean) / length
+        if self.average is None:
+            self.average = theta.copy()
+            return
+        mean = theta - self.average
+        mean /= length
+        mean += self.average
+        self.average = mean
 
     @classmethod
     def together(cls, parts):

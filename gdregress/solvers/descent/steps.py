@@ -91,18 +91,15 @@ class PolyakStep:
         self.rule, self.schedule = rule, settings.schedule
 
     def take(self, run, gradient, losses, t):
-        squares = inner_products(gradient, gradient)
-        start, last = (numbers(x, gradient) for x in (run.learning_rate, run.shrunk))
-        run.shrunk = along_models(
-            [
-                min(u, f / (square * first)) if square > 0.0 else u
-                for u, f, square, first in zip(last, losses, squares, start, strict=True)
-            ]
-        )
+        squares, shares = inner_products(gradient, gradient), numbers(run.shrunk, gradient)
+        for k, start in enumerate(numbers(run.learning_rate, gradient)):
+            if squares[k] > 0.0:
+                shares[k] = min(shares[k], losses[k] / (squares[k] * start))
+        run.shrunk = shrunk = along_models(shares)
         factor = checked_factor(self.schedule, t) * (1.0 + t) ** -_DECAY
-        run.rate = run.learning_rate * run.shrunk * factor
+        run.rate = rate = run.learning_rate * shrunk * factor
         direction, memory = self.rule.update(gradient, run.rule_state)
-        theta = run.point - run.rate * direction
+        theta = run.point - rate * direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
 
 
