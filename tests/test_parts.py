@@ -83,6 +83,18 @@ def test_both_ways_to_a_gram_matrix(is_dense, monkeypatch):
     assert_allclose(parts_of(X).design.part(0, N_ROWS).gram(s), (rows.T * s) @ rows, atol=1e-11)
 
 
+@pytest.mark.parametrize("frame", FRAMES)
+def test_some_rows_of_a_framed_design_stay_in_its_frame(frame):
+    X, (shift, scale) = table(), FRAMES[frame]
+    framed = Frame(shift, scale).applied(parts_of(X).design.part(0, N_ROWS))
+    rows = (X - shift) / scale
+    assert_allclose(framed.part(40, 90).dense(), rows[40:90])
+    theta = np.random.default_rng(8).standard_normal((34, 1, 1))
+    theta[:-1, 0, 0] /= np.abs(rows).max(axis=0)
+    expected = rows[40:90] @ theta[:-1, 0, 0] + theta[-1, 0, 0]
+    assert_allclose(framed.part(40, 90).times(theta)[:, 0, 0], expected, atol=1e-12)
+
+
 def test_what_the_sample_did_not_see_is_not_lost():
     X = np.zeros((1000, 12))
     X[501:504, 5], X[777, 6], X[998, 7] = [3.0, 2.0, -1.0], np.pi, 1e-300

@@ -95,7 +95,8 @@ class PartsDesign(DenseDesign):
         if run is None:
             entries = SparseDesign(self._entries)._run(begin, end)
             rows = slice(begin, end)
-            run = PartsDesign(self.X[rows], self._split, self._numbers[rows], entries)
+            own = self.X[rows], self._split, self._numbers[rows], entries
+            run = PartsDesign(*own, self.frame)
             self._runs[begin, end] = run
         return run
 
