@@ -144,6 +144,8 @@ class _Rows:
 class History(dict[str, NDArray[Any]]):
     """The record of a fit; row k is the state at theta^k, k = 0..n_iter_.
 
+    Where a descent returns a mean of its iterates, theta^k is their mean so far.
+
     ``history["loss"]`` is the column as an array; the columns are ``iteration``, ``step`` (the
     number of updates made), ``loss`` (the full objective), ``gradient_norm`` (Euclidean, of its
     smooth part, in the units of loss per unit of theta), ``update_norm`` (of the last iteration),

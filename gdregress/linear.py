@@ -120,6 +120,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     converged_ : bool
         Whether the gradient criterion held at the end; of exact fits False only where X has so many
         sparse columns that the solution is iterated (LSMR), and the iterations reached their limit.
+    optimality_gap_ : float
+        A bound of ``L - min L`` at the coefficients that a descent has returned; NaN after an exact
+        fit, and in a stream.
     solver_ : str
         The solver that was used.
     solver_reason_ : str

@@ -3,7 +3,7 @@
 ``loss`` : shape (M,)
     ``L`` of each model, penalty included.
 ``smooth_loss`` : shape (M,)
-    ``L`` without the L1 norm.
+    ``L`` without the rough part of the penalty.
 ``gradient`` : shape of theta
     Of the smooth part.
 ``hessian`` : shape (q, q), of one model

@@ -15,8 +15,20 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
     and y with an axis for the models; it may overwrite z.
 ``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
     The weighted sum of the values, and the same gradient: what a pass over the rows needs.
+``of_batch(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
+    The same of few rows, in as few calls as it takes; it may overwrite z.
+``best_constant(y, sample_weight, fit_intercept)`` : float
+    ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
+    The root, for squares of small targets underflow.
+``value_at_zero(n_outputs)`` : float or None
+    The value of every row at z = 0 where it is the same for all.
+``typical_curvature(y, sample_weight, fit_intercept)`` : float
+    A yardstick where the curvature has no bound: its mean at the best constant z.
+
+What only some losses have, for solvers to ask (``hasattr``):
+
 ``curvature(y, z)`` : shape (n, M, K)
-    What the second derivative of each row is made of; what it is read by:
+    What the second derivative of each row is made of; Newton's method needs it. What it is read by:
 ``curve(rows, dz)`` : shape (n, M, K)
     The second derivative times changes of z, `rows` being what ``curvature`` returned, of one model
     or of M.
@@ -25,20 +37,12 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
 ``hessian(design, rows, sample_weight)`` : shape (q, q)
     ``sum_i s_i (d^2 loss_i / dz^2) kron x_i x_i^T`` of one model, x_i with its one, in the order of
     ``theta.ravel()``.
-``best_constant(y, sample_weight, fit_intercept)`` : float
-    ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
-    The root, for squares of small targets underflow.
-``value_at_zero(n_outputs)`` : float or None
-    The value of every row at z = 0 where it is the same for all.
-
-What only some losses have, for solvers to ask (``hasattr``):
-
-``curvature``, and with it ``curve``, ``curvature_diagonal``, ``hessian``
-    Newton's method needs them.
 ``margin(y, z)`` : shape (n, M), where y are classes
     What the class of a row has over the best other one in z: whether classes separate.
 ``rival(y, z)`` : shape (n, M), with a margin
     The least probability of a class that is not that of the row.
+``probabilities(z)``, ``log_probabilities(z)`` : shape (n, n_classes), z of one model (n, K)
+    Of the classes, for a classifier to predict.
 ``conjugate(y, u)`` : shape (n, M)
     ``max_z (u^T z - loss(y, z))`` for u between 0 and a gradient: duality gaps.
 ``least_curvature(y, z, radius)`` : as ``curvature``

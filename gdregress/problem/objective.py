@@ -1,10 +1,15 @@
-"""Objectives: what a solver minimises. The only place with 1/S, the penalty and the intercept.
+"""Objectives over rows: what a solver minimises. Here are 1/S, the penalty and the intercept.
 
     L(theta) = 1/S sum_i s_i loss(y_i, z_i) + penalty(W),    z_i = W^T x_i + b
 
-Every objective in this module has the same face, so that solvers do not know which one they have:
+This objective and that of ``quadratic``, from moments, have the same face, so that solvers do not
+know which one they have:
 
 ``shape`` : (n_features + 1, n_outputs), that of one model; theta is (n_features + 1, M, n_outputs)
+``penalty``, ``fit_intercept``
+    As they were given.
+``is_quadratic``, ``curvature_bound``, ``curvature_scale``
+    Of the loss; the last is its bound, or where it has none a typical curvature.
 ``at(theta)`` : Evaluation
     The loss, the gradient of its smooth part (all but the rough part of the penalty) and the
     Hessian at one point, on demand and once; see ``evaluation``. Its passes over the data are

@@ -23,6 +23,14 @@ class QuadraticObjective:
 
     A sum of squares: expanded into moments it would cancel, and go negative near the optimum.
     theta is that of the original columns.
+
+    Parameters
+    ----------
+    factor : CentredFactor
+        R, q and the rest, in a frame of its own.
+    penalty : Penalty
+        Of the original columns.
+    fit_intercept : bool, default=True
     """
 
     is_quadratic = True

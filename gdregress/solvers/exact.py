@@ -13,7 +13,7 @@ from .least_squares.exact import solve_least_squares
 from .newton.newton import newton
 from .solution import Solution
 
-__all__ = ["EXACT", "ExactSolver"]
+__all__ = ["EXACT"]
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class OptimalityGap:
     Parameters
     ----------
     objective : object
-        An objective of ``objective`` or ``moments``, in the original columns.
+        One over rows (``objective``) or of moments (``quadratic``), in the original columns.
     most_columns : int
         B of more is not formed.
     """
@@ -181,10 +181,10 @@ class OptimalityGap:
             known = self._is_smooth or self._has_duality or self._is_full
             return measured if known else math.inf
         if self._last_proven is None or self._last_proven[0] is not theta:
-            self._last_proven = theta, self._proven(theta, loss, gradient, measured)
+            self._last_proven = theta, self._proven(theta, loss, gradient)
         return self._last_proven[1]
 
-    def _proven(self, theta, loss, gradient, measured):
+    def _proven(self, theta, loss, gradient):
         bound = math.inf
         if self._is_factorable or (self._is_smooth and self._l2 == 0.0):
             v = self.objective.penalty.least_subgradient(theta, gradient)

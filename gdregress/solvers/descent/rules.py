@@ -49,7 +49,7 @@ class UpdateRule(BaseEstimator):
     # The proximal step is derived for steps along the (extrapolated) gradient itself.
     has_proximal_step: bool = False
     looks_ahead: bool = False
-    # Whether the mean of the iterates is returned.
+    # Whether the mean of the iterates, of equal weights, is returned.
     average: bool = False
     # Whether the rule divides by the size of past gradients.
     is_adaptive: bool = False
@@ -102,7 +102,9 @@ class GradientDescent(UpdateRule):
     Parameters
     ----------
     average : bool, default=False
-        Return the mean of the iterates (Polyak & Juditsky 1992) instead of the last.
+        Return the mean of the iterates (Polyak & Juditsky 1992) instead of the last. With the
+        automatic rate of mini-batches it is a mean in any case, in which late iterates weigh more;
+        True gives them equal weights.
 
     Examples
     --------
@@ -265,8 +267,8 @@ class Adagrad(UpdateRule):
     """``G <- G + g^2``, ``theta <- theta - eta g / (sqrt(G) + epsilon)``, elementwise.
 
     Duchi, Hazan & Singer (2011), "Adaptive subgradient methods", the diagonal variant. The
-    learning rate is in units of theta; ``"auto"`` is a share
-    of how far a coordinate can go, and falls by a tenth where the loss rises.
+    learning rate is in units of theta; ``"auto"`` is a share of how far a coordinate can go, and
+    falls by a tenth where the loss rises.
 
     Parameters
     ----------
@@ -305,8 +307,8 @@ class RMSProp(UpdateRule):
     """``v <- rho v + (1 - rho) g^2``, ``theta <- theta - eta g / (sqrt(v) + epsilon)``.
 
     Tieleman & Hinton (2012), lecture 6.5, uncentred, v starts at zero without bias correction. The
-    learning rate is in units of theta; ``"auto"`` is a share
-    of how far a coordinate can go, and falls by a tenth where the loss rises.
+    learning rate is in units of theta; ``"auto"`` is a share of how far a coordinate can go, and
+    falls by a tenth where the loss rises.
 
     Parameters
     ----------
@@ -352,8 +354,8 @@ class Adam(UpdateRule):
         v <- beta2 v + (1 - beta2) g^2,    v^ = v / (1 - beta2^t)
 
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1. The learning
-    rate is in units of theta; ``"auto"`` is a share
-    of how far a coordinate can go, and falls by a tenth where the loss rises.
+    rate is in units of theta; ``"auto"`` is a share of how far a coordinate can go, and falls by a
+    tenth where the loss rises.
 
     Parameters
     ----------

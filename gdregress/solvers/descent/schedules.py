@@ -61,6 +61,7 @@ class InverseScaling(Schedule):
     Parameters
     ----------
     power : float, default=0.5
+        >= 0.
     time : float, default=1.0
         Iterations (epochs) over which the rate falls by ``2^-power``.
 
@@ -109,7 +110,8 @@ class Step(Schedule):
     Parameters
     ----------
     factor : float, default=0.5
-    every : int, default=100
+        Of each drop, in (0, 1].
+    every : float, default=100
         Iterations (epochs) between two drops.
 
     Examples

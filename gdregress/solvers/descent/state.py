@@ -10,7 +10,7 @@ import numpy as np
 from ...history import History, Reason, StopReason
 from .models import along_models, joined
 
-__all__ = ["Best", "DescentState", "Iterates"]
+__all__ = ["DescentState", "Iterates"]
 
 # The weight of a late iterate in a mean, which grows with the power of this.
 _LATE = 8.0

@@ -3,10 +3,11 @@
 The contract of a step:
 
 ``take(run, gradient, smooth_losses, t)``
-    Move the iterates from ``run.point``, where the gradient and the losses without the L1 norm (for
-    a line search, shape (M,)) are given, at the time t: ``theta <- prox_eta(y - eta direction)``.
+    Move the iterates from ``run.point``, where the gradient and, for a line search, the losses
+    without the rough part of the penalty, shape (M,), are given, at the time t:
+    ``theta <- prox_eta(y - eta direction)``.
 ``sees_batches`` : bool
-    Whether ``take`` is given the losses of mini-batches in the place of those.
+    Whether ``take`` is given the losses of mini-batches, a list, in the place of those.
 ``shrinks`` : bool
     Whether the rate falls where the loss rises; then ``shrink(run, before, after)`` is told the
     losses of the models before an iteration and after it, lists.
@@ -22,7 +23,7 @@ import numpy as np
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import checked_factor
 
-__all__ = ["LineSearch", "PolyakStep", "RatedStep", "step_of"]
+__all__ = ["step_of"]
 
 # Trial steps of a line search, as factors of the last step: columns of one pass over X.
 _TRIALS = np.array([4.0, 2.0, 1.0, 0.5, 0.25, 0.0625])

@@ -1,1 +1,1 @@
-"""Newton's method for the logistic losses, and whether there is an optimum to find."""
+"""Newton's method for losses with a second derivative, and whether there is an optimum to find."""

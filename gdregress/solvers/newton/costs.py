@@ -14,7 +14,7 @@ and each of them 30,000 more for being one.
 
 from dataclasses import dataclass
 
-__all__ = ["Costs", "costs"]
+__all__ = ["costs"]
 
 # What one pass costs for being one, in nanoseconds.
 _CALL = 3e4

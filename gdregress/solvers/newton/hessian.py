@@ -9,7 +9,7 @@ from scipy import linalg
 from ...problem.basis import Basis
 from ..cholesky import ScaledCholesky
 
-__all__ = ["NEGLIGIBLE", "FactoredHessian", "SingularDirections", "factor_hessian"]
+__all__ = ["NEGLIGIBLE", "SingularDirections", "factor_hessian"]
 
 _EPS = np.finfo(np.float64).eps
 # Below this reciprocal condition of the scaled Hessian it is asked whether columns are dependent.
