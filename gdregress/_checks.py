@@ -14,7 +14,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 
 __all__ = [
-    "as_numbers",
     "assert_finite",
     "check_held_out",
     "check_initial_theta",
@@ -25,11 +24,11 @@ __all__ = [
     "check_sample_weight",
     "check_targets",
     "check_validation_arguments",
-    "split_rows",
     "encode_labels",
     "naming",
     "normalised_weights",
     "real_numbers",
+    "split_rows",
 ]
 
 

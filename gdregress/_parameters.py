@@ -29,7 +29,6 @@ from .solvers.descent.stopping import CRITERIA
 from .solvers.exact import EXACT
 
 __all__ = [
-    "RANGES",
     "Plan",
     "check_keeps_its_descent",
     "check_partial_fit",

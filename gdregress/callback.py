@@ -134,7 +134,6 @@ class Checkpoint:
             raise ValueError(
                 f"'path' of Checkpoint must be in an existing folder; got {self.path!r}."
             )
-        check_can_be_stored(estimator)
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """Nothing to do."""

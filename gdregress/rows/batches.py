@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Batch", "epoch"]
+__all__ = ["epoch"]
 
 
 def _dot(A, B):
