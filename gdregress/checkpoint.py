@@ -40,11 +40,12 @@ def write_checkpoint(path: str | os.PathLike[str], estimator: Any) -> None:
 def load_checkpoint(path: str | os.PathLike[str]) -> LinearRegression | LogisticRegression:
     """The estimator of a checkpoint, whose ``fit`` on the same data continues.
 
-    The file is one that :class:`~gdregress.callback.Checkpoint` wrote. The estimator has the parameters of the estimator that was being fitted, and already predicts, with the
-    best iterate so far. ``fit`` with the same rows (and validation rows) makes the iterations that
-    were left of ``max_iter`` and ends with the same bits as if nothing had happened; raise
-    ``max_iter`` by ``set_params`` to go further. Callbacks are not stored: set them again. Passing
-    ``coef_init`` or ``intercept_init``, or fitting a clone, starts anew.
+    The file is one that :class:`~gdregress.callback.Checkpoint` wrote. The estimator has the
+    parameters of the one that was being fitted, and already predicts, with the best iterate so far.
+    ``fit`` with the same rows (and validation rows) makes the iterations that were left of
+    ``max_iter`` and ends with the same bits as if nothing had happened; raise ``max_iter`` by
+    ``set_params`` to go further. Callbacks are not stored: set them again. Passing ``coef_init`` or
+    ``intercept_init``, or fitting a clone, starts anew.
 
     Parameters
     ----------
@@ -58,8 +59,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> LinearRegression | Logistic
     ------
     ValueError
         If the file is no whole checkpoint, or is one of another version of the package or layout of
-        the file; it stays as it is. ``fit`` raises it for rows of another shape, other classes, or another
-        rule than those of the checkpoint.
+        the file; it stays as it is. ``fit`` raises it for rows of another shape, other classes, or
+        another rule than those of the checkpoint.
     FileNotFoundError
         If there is no such file.
 

@@ -76,7 +76,7 @@ class _Loop:
     """The models that still run, where they are, and what the last evaluation has shown there.
 
     ``losses`` (a list) and ``gradient`` are those where the models are reported, ``at_points`` the
-    gradient where their steps begin, and ``smooth_losses`` the losses without the L1 norm there,
+    gradient where their steps begin, and ``smooth_losses`` the losses without the rough part,
     for a line search.
     """
 

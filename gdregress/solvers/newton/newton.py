@@ -9,8 +9,9 @@ in a frame of shifted and scaled columns, so the units of X play no part.
 A Hessian costs (p + 1) / 2 times the arithmetic of a gradient. Where rows are many, most of the
 way is therefore gone on samples of them, and the rest by quasi-Newton steps over all rows in the
 metric of the last sample, or in a Hessian that is kept until another one pays; see ``choice``. What
-stops them is a bound, not an estimate; see ``kept``. Wide tables with a ridge are fitted among their
-rows (``row_space``), and dense columns that are sparse around a value in two parts (``rows.parts``).
+stops them is a bound, not an estimate; see ``kept``. Wide tables with a ridge are fitted among
+their rows (``row_space``), and dense tables whose columns are sparse around a value are multiplied
+in two parts (``rows.parts``).
 """
 
 import math
