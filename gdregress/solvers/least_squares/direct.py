@@ -195,17 +195,8 @@ def from_triangle(objective, moments):
     coef, rank, condition, dependent = triangle_solve(
         factor.root, factor.q, ridge, moments.frame.scale, objective.blocks.n_samples
     )
-    theta = factor.theta(coef)
-    loss, gradient = framed.value_and_gradient(theta)
-    return _solution(
-        factor,
-        theta=theta,
-        solver="lstsq",
-        rank=rank,
-        condition=condition,
-        loss=float(loss[0]),
-        gradient=gradient,
-        dependent=dependent,
+    return _of_coefficients(
+        framed, factor, coef, rank=rank, condition=condition, dependent=dependent
     )
 
 
@@ -220,17 +211,7 @@ def wide(objective):
         coef, rank, condition, _ = triangle_solve(centred, target, none, scale, len(centred))
     else:
         coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
-    theta = factor.theta(coef)
-    loss, gradient = framed.value_and_gradient(theta)
-    return _solution(
-        factor,
-        theta=theta,
-        solver="lstsq",
-        rank=rank,
-        condition=condition,
-        loss=float(loss[0]),
-        gradient=gradient,
-    )
+    return _of_coefficients(framed, factor, coef, rank=rank, condition=condition)
 
 
 def _centred_rows(framed):
@@ -275,6 +256,15 @@ def _wide_ridge(centred, target, root_ridge):
         kept, 1.0 / (sigma + np.divide(1.0, sigma, where=kept, out=np.ones_like(sigma))), 0.0
     )
     return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
+
+
+def _of_coefficients(framed, factor, coef, **found):
+    """The solution with these coefficients of the frame; loss and gradient come from the rows."""
+    theta = factor.theta(coef)
+    loss, gradient = framed.value_and_gradient(theta)
+    return _solution(
+        factor, theta=theta, solver="lstsq", loss=float(loss[0]), gradient=gradient, **found
+    )
 
 
 def _solution(statistics, *, theta, gradient, **found):
