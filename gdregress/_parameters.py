@@ -90,6 +90,17 @@ _OF_DESCENT = {
     "early_stopping": False,
     "store_path": False,
 }
+# What a descent is told as it is.
+_SETTINGS = (
+    "max_iter",
+    "tol",
+    "criterion",
+    "n_iter_no_change",
+    "early_stopping",
+    "min_delta",
+    "batch_size",
+    "store_path",
+)
 
 
 @dataclass(frozen=True)
@@ -136,18 +147,6 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
     )
     plan = Plan(exact, rule, why, automatic, settings, rate == "auto", penalty)
     return suited(estimator, plan)
-
-
-_SETTINGS = (
-    "max_iter",
-    "tol",
-    "criterion",
-    "n_iter_no_change",
-    "early_stopping",
-    "min_delta",
-    "batch_size",
-    "store_path",
-)
 
 
 def _criterion(estimator):
@@ -279,7 +278,7 @@ def check_keeps_its_descent(estimator):
         )
 
 
-def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, begins):
+def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, is_first):
     """A stream of rows can be fitted as the plan says, and goes on where it can."""
     name = type(estimator).__name__
     _check_forget(name, plan, forget)
@@ -288,7 +287,7 @@ def check_partial_fit(estimator, plan, forget, *, can_continue, has_start, begin
             f"'coef_init' and 'intercept_init' of {name}.partial_fit are where a descent begins, "
             f"and solver={estimator.solver!r} is exact; leave them out, or set solver='gd'."
         )
-    if has_start and not begins:
+    if has_start and not is_first:
         raise ValueError(
             f"'coef_init' and 'intercept_init' of {name}.partial_fit are where a stream begins, "
             f"and this one has begun; pass them with the first part, on sklearn.base.clone(...) of "

@@ -67,7 +67,7 @@ class Part:
             forget,
             can_continue=begins or goes_on,
             has_start=has_start,
-            begins=first,
+            is_first=first,
         )
         return cls(estimator, plan, first, begins, start, forget)
 

@@ -116,7 +116,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     loss_curve_ : ndarray of shape (n_iter_ + 1,)
         ``history_["loss"]``, beginning with the loss at the start.
     stop_reason_ : StopReason
-        Why the fit stopped, a sentence.
+        Why the fit stopped, a sentence; a ``Reason`` where a criterion of your own stopped it.
     converged_ : bool
         Whether the gradient criterion held at the end; of exact fits False only where X has so many
         sparse columns that the solution is iterated (LSMR), and the iterations reached their limit.

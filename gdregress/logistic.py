@@ -119,7 +119,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     loss_curve_ : ndarray of shape (n_iter_ + 1,)
         ``history_["loss"]``, beginning with the loss at the start.
     stop_reason_ : StopReason
-        Why the fit stopped, a sentence.
+        Why the fit stopped, a sentence; a ``Reason`` where a criterion of your own stopped it.
     converged_ : bool
         Whether the gradient criterion (``"newton"``: the decrement) held at the end; for ``tol=0``
         with the default of `tol`.
