@@ -316,6 +316,36 @@ def test_rows_without_weight_neither_separate_nor_prevent_it():
     assert 0 in design.fit(solver="newton").separating_columns_
 
 
+@pytest.mark.parametrize("solver", ["newton", "gd"])
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_wide_rows_that_come_twice_are_separated_in_part(n_classes, solver):
+    """More columns than rows, and none that fits all: rows are the same but for the class."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        kinds = rng.standard_normal((8, 40)) + 1e3
+        X, y = kinds[np.arange(24) % 8], np.arange(24) // 8 % n_classes
+        y[np.arange(24) % 8 > 3] = 0
+        y[-1] = n_classes - 1
+        design = Design(X, y)
+        assert separation(design.objective()).kind == "quasi-complete"
+        model = design.fit(solver=solver, max_iter=60)
+        assert not model.converged_
+        assert len(model.separating_columns_) > 0
+
+
+@pytest.mark.parametrize("seed", [0, 3, 7])
+def test_more_levels_than_rows_are_separated_in_part(seed):
+    """A level that comes once separates its row, whatever the others do."""
+    rng = np.random.default_rng(seed)
+    share = rng.exponential(size=40) ** 2 + 1e-4
+    X = np.eye(40)[rng.choice(40, size=30, p=share / share.sum())]
+    design = Design(X, rng.integers(0, 5, 30))
+    assert separation(design.objective()).kind == "quasi-complete"
+    model = design.fit()
+    assert not model.converged_
+    assert len(model.separating_columns_) > 0
+
+
 def test_what_is_too_large_is_not_asked():
     X, y = sparse.random(200, 3000, 0.01, format="csr", random_state=0), np.arange(200) % 2
     wide = sparse.vstack([X] * 20).tocsr()

@@ -143,7 +143,9 @@ def separation_near(objective, theta):
     if margins(objective, theta)[0] > 0.0:
         return Separation.along(objective, "complete", theta[:, 0])
     n_features, n_outputs = objective.shape
-    if n_features * n_outputs > _MAX_UNKNOWNS or n_features > objective.blocks.n_weighing:
+    if n_features > objective.blocks.n_weighing:  # not all are separated: rows are dependent
+        return _of_wide(objective)
+    if n_features * n_outputs > _MAX_UNKNOWNS:
         return Separation.without(objective, "undecided")
     framed = objective.in_frame(objective.frames.best())
     return _by_newton(objective, framed, framed.frame.enter(theta))[0]
