@@ -82,6 +82,28 @@ def test_plain_descent_on_mini_batches_takes_decreasing_polyak_rates(name, batch
     assert lowest[-1] >= 0.5 / worst
 
 
+@pytest.mark.parametrize("unit", [1e-160, 1e-170])
+def test_losses_without_digits_bound_no_rate(unit):
+    """The squares of such targets underflow; the coefficients come out as in other units."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = X @ [1.0, -2.0, 0.5] + 0.1
+    model = LinearRegression(solver="gd", batch_size=1, tol=0, max_iter=20, random_state=0)
+    assert_allclose(model.fit(X, unit * y).coef_ / unit, [1.0, -2.0, 0.5], rtol=1e-6)
+
+
+def test_a_polyak_rate_whose_factors_leave_float64():
+    """A column near 1e140 makes 2 / lambda, a row without it a square, and their product is 0."""
+    X = np.diag([1e140, 1e-30, 1e-30, 1e-30])
+    y = np.array([0, 1, 0, 1])
+    model = LogisticRegression(
+        solver="gd", batch_size=1, fit_intercept=False, max_iter=3, tol=0, random_state=0
+    )
+    model.fit(X, y)
+    assert model.loss_ < np.log(2)
+    assert model.coef_[0, 0] < 0.0
+
+
 def test_the_mean_of_its_iterates_favours_late_ones():
     """Every row is the same, so that the order of the batches plays no part."""
     x, y, theta, mean, lowest = np.array([2.0, 1.0]), 3.0, np.zeros(2), np.zeros(2), 2 / 5

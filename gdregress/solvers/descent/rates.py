@@ -17,6 +17,8 @@ NEEDS = (CURVATURE_BOUND,)
 _MIN_SAMPLE, _ROWS_PER_COLUMN = 4096, 20
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
+# Losses below this lose their digits before a fit has converged: they bound no rate.
+_LEAST_GAIN = 1e-280
 # An automatic rate of a stream moves by this share of the logarithm towards what later rows allow.
 _RELAXED = 0.02
 
@@ -32,6 +34,7 @@ def with_automatic_rate(objective, rule, settings):
         coordinates = Coordinates.of(objective, rule)
     # Bounds by the losses of the batches are derived for steps along the gradient itself.
     polyak = isinstance(rule, GradientDescent) and not full_batches and objective.penalty.is_smooth
+    polyak = polyak and 0.5 * objective.reach**2 > _LEAST_GAIN
     if polyak:  # which the losses of the batches bound from there: a sample of the rows will do
         few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
         sample = objective.thinned(max(1, objective.blocks.n_samples // few))

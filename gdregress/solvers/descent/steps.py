@@ -94,8 +94,8 @@ class PolyakStep:
     def take(self, run, gradient, losses, t):
         squares, shares = inner_products(gradient, gradient), numbers(run.shrunk, gradient)
         for k, start in enumerate(numbers(run.learning_rate, gradient)):
-            if squares[k] > 0.0:
-                shares[k] = min(shares[k], losses[k] / (squares[k] * start))
+            if squares[k] > 0.0:  # the product of both may underflow
+                shares[k] = min(shares[k], losses[k] / squares[k] / start)
         run.shrunk = shrunk = along_models(shares)
         factor = checked_factor(self.schedule, t) * (1.0 + t) ** -_DECAY
         run.rate = rate = run.learning_rate * shrunk * factor
