@@ -149,7 +149,10 @@ def _needs_standardising(objective):
 
 
 def _advise_newton_unfinished(estimator, found, settings):
-    """Warn where Newton's method reached ``max_iter``, or a point that no step improves."""
+    """Warn where Newton's method reached ``max_iter``, or a point that no step improves, or one
+    that nothing proves to be the optimum."""
+    if found.reason is StopReason.DECREMENT and not found.converged:
+        _advise_unproven(estimator, found, settings)
     if found.reason not in {StopReason.MAX_ITER, StopReason.LOSS}:
         return
     where, remedy = f"max_iter={settings.max_iter}", "raise max_iter"
@@ -159,6 +162,24 @@ def _advise_newton_unfinished(estimator, found, settings):
         f"{type(estimator).__name__} with solver='newton' stopped at {where} before its decrement "
         f"fell to 1e-5 tol of the loss at the start; {remedy}, or set alpha > 0, such as "
         f"alpha=1/len(y), which is scikit-learn's C=1.",
+        ConvergenceWarning,
+    )
+
+
+def _advise_unproven(estimator, found, settings):
+    """Warn where the decrement is at rest and the gap is not known to be within tol."""
+    loss = estimator._loss()
+    name = type(loss).__name__
+    if loss.self_concordance is None and not hasattr(loss, "least_curvature"):
+        remedy = f"Declare self_concordance or least_curvature of {name}, by which a proof is made"
+    else:
+        way_out = "raise tol" if estimator.alpha > 0.0 else "set alpha > 0"
+        remedy = f"An optimum may not exist, as where coefficients grow for ever: {way_out}"
+    _warn(
+        f"{type(estimator).__name__} with solver='newton' stopped where its decrement promises no "
+        f"more, at a loss of {found.loss:.6g}, and nothing proves that this is the optimum to "
+        f"tol={settings.tol:.3g}: the loss may be optimality_gap_={found.gap:.3g} above it. "
+        f"{remedy}.",
         ConvergenceWarning,
     )
 

@@ -53,6 +53,8 @@ from .solvers.exact import EXACT
 
 __all__ = ["BaseRegression"]
 
+# What makes something of the coefficients.
+_PREDICTING = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 # What has to stay the same where a fit goes on.
 _FEATURES = {"n_features_in_", "feature_names_in_"}
 
@@ -265,9 +267,19 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
             raise AttributeError(f"{type(self).__name__} has no 'loss_curve_' before it is fitted.")
         return self.history_["loss"]
 
-    def _as_scikit_learns(self, model, names):
-        """`model`, a class of scikit-learn's, with this estimator's fitted attributes."""
+    def _as_scikit_learns(self, model, names, own):
+        """`model`, a class of scikit-learn's, with this estimator's fitted attributes.
+
+        It predicts as the class `own` does: a subclass that predicts otherwise is refused.
+        """
         check_is_fitted(self, "coef_")
+        kind = type(self)
+        for method in _PREDICTING:
+            if getattr(kind, method, None) is not getattr(own, method, None):
+                raise TypeError(
+                    f"to_sklearn() of {kind.__name__} would predict as {own.__name__} does, and "
+                    f"{kind.__name__} has a {method} of its own; use {kind.__name__} itself."
+                )
         for name in ("coef_", "intercept_", "n_features_in_", "feature_names_in_", *names):
             if name in vars(self):
                 setattr(model, name, copy.copy(vars(self)[name]))

@@ -356,6 +356,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         sklearn.linear_model.LinearRegression
             With copies of the fitted attributes that it shares with this estimator.
 
+        Raises
+        ------
+        TypeError
+            Of a subclass that predicts in a way of its own.
+
         Examples
         --------
         >>> from gdregress import LinearRegression
@@ -364,4 +369,4 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         array([5.])
         """
         model = ScikitLinearRegression(fit_intercept=self.fit_intercept)
-        return self._as_scikit_learns(model, ("rank_",))
+        return self._as_scikit_learns(model, ("rank_",), LinearRegression)

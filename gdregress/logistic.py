@@ -464,6 +464,11 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         sklearn.linear_model.LogisticRegression
             With copies of the fitted attributes that it shares with this estimator.
 
+        Raises
+        ------
+        TypeError
+            Of a subclass that predicts in a way of its own.
+
         Examples
         --------
         >>> from gdregress import LogisticRegression
@@ -475,7 +480,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         model = ScikitLogisticRegression(fit_intercept=self.fit_intercept)
         if self.alpha == 0.0:
             model.set_params(C=np.inf)
-        model = self._as_scikit_learns(model, ("classes_",))
+        model = self._as_scikit_learns(model, ("classes_",), LogisticRegression)
         model.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         return model
 

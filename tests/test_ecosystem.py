@@ -85,6 +85,25 @@ def test_only_a_fitted_model_has_a_twin(estimator):
         estimator.to_sklearn()
 
 
+class Rates(LinearRegression):
+    def predict(self, X):
+        return np.exp(super().predict(X))
+
+
+class Cautious(LogisticRegression):
+    def predict_proba(self, X):
+        return 0.9 * super().predict_proba(X) + 0.05
+
+
+@pytest.mark.parametrize("kind", [Rates, Cautious])
+def test_who_predicts_in_a_way_of_his_own_has_no_twin(kind):
+    X, y = np.arange(6.0)[:, None], np.array([0, 1, 0, 1, 1, 0])
+    with pytest.raises(TypeError, match=rf"to_sklearn\(\) of {kind.__name__} .* of its own; use"):
+        kind(alpha=0.1).fit(X, y).to_sklearn()
+    same = type("Same", (kind.__base__,), {})(alpha=0.1).fit(X, y)
+    assert_allclose(same.to_sklearn().predict(X), same.predict(X))
+
+
 def test_a_twin_without_a_penalty_can_be_fitted_again():
     model, X, y = fitted("sigmoid")
     model = clone(model).set_params(alpha=0.0).fit(X, y)

@@ -4,6 +4,7 @@ A solver lists its needs as data beside it; losses and penalties declare what th
 which loss or penalty it is.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "SMOOTH",
     "SQUARES_OR_CLASSES",
     "Need",
+    "bad_start",
     "lacking",
     "mismatch",
 ]
@@ -87,3 +89,20 @@ def mismatch(who: str, need: Need, remedy: str, *, loss: Any = None, penalty: An
     it = {"loss": loss, "penalty": penalty}[need.of]
     name = type(it).__name__ if need.of == "loss" else str(it)
     return f"{who} {need.sentence.format(it=name)}; {remedy}."
+
+
+def bad_start(objective: Any, loss: float) -> FloatingPointError:
+    """The error of a loss at the start that is no finite number.
+
+    At a linear predictor of zero X plays no part: what is no number there has none for y.
+    """
+    zero = np.zeros((objective.shape[0], 1, objective.shape[1]))
+    if math.isnan(loss) and math.isnan(float(objective.value(zero)[0])):
+        name, y = type(objective.loss).__name__, objective.blocks.y
+        return FloatingPointError(
+            f"{name} is no number for some y, which go from {y.min():.6g} to {y.max():.6g}; "
+            f"pass targets for which it is defined."
+        )
+    return FloatingPointError(
+        "The loss at the start overflows float64; rescale X and y to ordinary units."
+    )

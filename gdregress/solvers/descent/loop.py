@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...history import StopReason
+from ..needs import bad_start
 from .models import models_of, norms, numbers
 from .state import Iterates
 from .steps import step_of
@@ -114,9 +115,7 @@ class _Loop:
     def _begin(self, state, loss, theta, size, validation_loss):
         state.start_loss = state.last_loss = loss
         if not math.isfinite(state.start_loss):
-            raise FloatingPointError(
-                "The loss at the start overflows float64; rescale X and y to ordinary units."
-            )
+            raise bad_start(self.objective, loss)
         if self.run.iteration == 0:
             self._record(state, theta, size, math.nan, validation_loss)
         else:

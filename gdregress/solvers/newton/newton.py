@@ -22,6 +22,7 @@ from ...history import StopReason
 from ...problem.basis import worthwhile_basis
 from ...problem.margins import largest_move, margins, smallest_rival
 from ...rows.parts import in_parts
+from ..needs import bad_start
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
 from .row_space import RowSpace
@@ -126,9 +127,7 @@ class _Run:
         """Loss and gradient where a direction is to begin; they have to be finite."""
         self.at = self.metric.look(theta)
         if not (np.isfinite(self.at.loss[0]) and np.isfinite(self.at.gradient).all()):
-            raise FloatingPointError(
-                "The loss at the start overflows float64; rescale X to ordinary units."
-            )
+            raise bad_start(self.framed, self.loss)
 
     @property
     def loss(self):
