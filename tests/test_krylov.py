@@ -78,3 +78,63 @@ def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():
     assert certain.any()
     assert not certain.all()
     assert (np.array(true)[certain] <= 1e-6).all()
+
+
+def wide_table(seed=0, n_features=400):
+    """Words by Zipf's law, more than documents."""
+    rng = np.random.default_rng(seed)
+    X = (rng.random((N_ROWS, n_features)) < 0.9 / np.sqrt(np.arange(1, n_features + 1))) + 0.0
+    return X, rng.integers(0, 2, N_ROWS) + 0.0, rng.integers(1, 4, N_ROWS) + 0.0
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_more_columns_than_rows(fit_intercept):
+    X, y, weight = wide_table()
+    problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA, fit_intercept=fit_intercept)
+    framed = objective(sparse.csr_array(X), y, weight, fit_intercept)
+    metric, theta = KrylovMetric(framed), np.zeros((X.shape[1] + 1, 1, 1))
+    reported, true = [], []
+    for _ in range(12):
+        at = metric.look(theta)
+        true.append(problem.decrement(theta[:, 0]))
+        step, decrement = metric.direction(at, 1e-7)
+        reported.append(decrement)
+        theta = theta + step
+        if decrement <= 1e-7:
+            break
+    assert reported[-1] <= 1e-7 < reported[-2]
+    assert true[-1] <= reported[-1]
+    assert problem.decrement(theta[:, 0]) < 0.1 * 1e-7
+
+
+def test_a_diagonal_that_is_kept_bounds_the_decrement_of_the_new_hessian():
+    X, y, weight = wide_table()
+    problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA)
+    framed = objective(sparse.csr_array(X), y, weight)
+    rng = np.random.default_rng(1)
+    near = 0.05 * rng.standard_normal((X.shape[1] + 1, 1))
+    first = _Diagonal(framed.at(np.zeros_like(near)[:, None]).curvature, framed)
+    kept = _Diagonal(framed.at(near[:, None]).curvature, framed, first)
+    assert kept._made is first._made
+    inverse = np.linalg.inv(problem.hessian(near))
+    for r in rng.standard_normal((20, X.shape[1] + 1)):
+        assert 0.5 * r @ inverse @ r <= kept.bound(r[:, None, None]) * (1.0 + 1e-12)
+    far = _Diagonal(framed.at(40.0 * near[:, None]).curvature, framed, kept)
+    assert far._made is not first._made
+
+
+def test_rare_columns_share_a_number_where_rows_are_fewer():
+    X, y, weight = wide_table()
+    framed = objective(sparse.csr_array(X), y, weight, alpha=1e-3)
+    theta = np.zeros((X.shape[1] + 1, 1, 1))
+    hessian = framed.at(theta).curvature
+    matrix = np.hstack(
+        [hessian.product(unit[:, None, None])[:, :, 0] for unit in np.eye(len(theta))]
+    )
+    preconditioner = _Diagonal(hessian, framed)
+    solved = np.hstack([preconditioner.solve(c[:, None, None])[:, :, 0] for c in matrix.T])
+    eigenvalues = np.sort(np.linalg.eigvals(solved).real)
+    # Off the span of the rows there are no more eigenvalues than columns with their own number.
+    n_own = len(np.unique(preconditioner._inverse[:-1].round(12))) - 1
+    same = np.isclose(eigenvalues, eigenvalues[0], rtol=1e-6).sum()
+    assert same >= X.shape[1] - N_ROWS - n_own > 100

@@ -494,3 +494,19 @@ def test_a_sparse_sample_that_is_no_likeness_does_not_fill_x():
     blocks = RowBlocks(sparse.csr_matrix(X), np.zeros((len(X), 1)))
     objective = BlockObjective(blocks, KINDS["squares"].loss, ElasticNet(), 1)
     assert not objective.frames.sampled().is_shifted
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_a_sparse_column_far_from_zero_is_shifted_by_its_mean(is_constant, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = (rng.random((3_000, 3)) < 0.1) + 0.0
+    X[:, 1] = 0.1 if is_constant else 5.0 + 0.1 * rng.standard_normal(len(X))
+    weight = rng.integers(0, 3, len(X)) + 0.0
+    blocks = RowBlocks(sparse.csr_matrix(X), np.zeros((len(X), 1)), weight)
+    frames = BlockObjective(blocks, KINDS["squares"].loss, ElasticNet(), 1).frames
+    if is_constant:  # exactly: what is left of it is zero, not rounding
+        assert_array_equal(frames.best().shift, [0.0, 0.1, 0.0])
+        return
+    monkeypatch.setattr(frames, "exact", None)  # sums of all rows are enough
+    mean = np.average(X[:, 1], weights=weight)
+    assert_allclose(frames.best().shift, [0.0, mean, 0.0], rtol=1e-13)

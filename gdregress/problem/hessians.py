@@ -37,6 +37,7 @@ class AppliedHessian:
         self._objective, self._rows = objective, rows
         self._rows_per_column = rows_per_column
         self._product = CurvedProduct(objective.loss)
+        self._ridge = ridge_of(objective.penalty, objective.shape)
 
     def product(self, direction):
         if not self._objective.fit_intercept:
@@ -79,7 +80,7 @@ class AppliedHessian:
         total /= objective.total_weight
         if not objective.fit_intercept:
             total[-1] = 0.0
-        total += ridge_of(objective.penalty, objective.shape) * direction
+        total += self._ridge * direction
         return total
 
 

@@ -12,6 +12,8 @@ from .overflow import overflow
 __all__ = ["SAMPLE_ROWS", "ColumnStatistics", "Columns", "FrameChoice", "largest_values", "spans"]
 
 SAMPLE_ROWS = 256
+# A variance above this share of the mean square is known to half of the digits of its own.
+_HALF_EPS = np.sqrt(np.finfo(np.float64).eps)
 
 
 class Columns(NamedTuple):
@@ -118,26 +120,33 @@ class FrameChoice:
     def best(self):
         """A frame in which a solver works at its best: exact where one is needed at all."""
         frame = self.sampled()
-        if frame.is_identity or self._has_rare_levels_only(frame):
+        if frame.is_identity:
             return Frame.identity(self._blocks.n_features)
-        return self.exact()
+        from_sums = self._from_sums(frame)
+        return self.exact() if from_sums is None else from_sums
 
-    def _has_rare_levels_only(self, frame):
-        """Whether columns that seemed to be far from zero are just rare levels, standardised.
+    def _from_sums(self, frame):
+        """A frame from sums over all rows; None where they are not exact enough, or no gain.
 
-        The evenly spaced rows saw no such level, and a constant column. Sums of all rows cost a
-        fifth of exact statistics, and are exact enough where a column is not far after all.
+        They cost a fifth of exact statistics, or less, and are exact enough where a column is not
+        far after all: columns that seemed to be far from zero may be just rare levels,
+        standardised. The evenly spaced rows saw no such level, and a constant column. A shift is
+        as good as exact where the spread keeps half of its digits beside the mean; rows that store
+        their zeros cost the same with any other.
         """
         seen, blocks = self._sampled_columns, self._blocks
-        if frame.is_scaled or (seen.spread[frame.far] > 0.0).any():
-            return False
+        if frame.is_scaled or (blocks.stores_zeros and (seen.spread[frame.far] > 0.0).any()):
+            return None
         first, second = blocks.reduce(ColumnMoments()) / blocks.total_weight
-        size = np.sqrt(second)
-        spread = np.sqrt(np.maximum(second - first * first, 0.0))
+        size, variance = np.sqrt(second), second - first * first
         if not np.isfinite(size).all():
-            return False
-        allow_shift = self._allow_shift
-        return Frame.from_columns(first, spread, size, allow_shift=allow_shift).is_identity
+            return None
+        spread = np.sqrt(np.maximum(variance, 0.0))
+        found = Frame.from_columns(first, spread, size, allow_shift=self._allow_shift)
+        if found.is_identity:
+            return found
+        is_exact = not found.is_scaled and (variance > _HALF_EPS * second)[found.far].all()
+        return found if is_exact and not blocks.stores_zeros else None
 
     def columns(self):
         """The :class:`Columns` of all rows."""

@@ -147,16 +147,21 @@ class _Design:
         z += theta[-1].reshape(-1, 1)
         return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
 
+    @cached_property
+    def _columns(self):
+        """The transpose of the rows, which shares their memory: SciPy takes its time to make it."""
+        return self.rows.T
+
     def pull(self, r, s=None):
-        return self._pulled(self.rows, weigh(r, s))
+        return self._pulled(self._columns, weigh(r, s))
 
     def pull_squares(self, r, s=None):
-        return self._pulled(self._squares(), weigh(r, s))
+        return self._pulled(self._squares().T, weigh(r, s))
 
-    def _pulled(self, rows, r):
+    def _pulled(self, columns, r):
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
-        out = np.empty((rows.shape[1] + 1, *flat.shape[1:]))
-        out[:-1] = self._dot(rows.T, flat)
+        out = np.empty((columns.shape[0] + 1, *flat.shape[1:]))
+        out[:-1] = self._dot(columns, flat)
         out[-1] = flat.sum(axis=0)
         return out.reshape(-1, *r.shape[1:])
 
@@ -164,7 +169,7 @@ class _Design:
         out = np.empty((self.n_columns + 1, self.n_columns + 1))
         rows = self.rows if s is None else self._weighted(self.rows, np.sqrt(s))
         out[:-1, :-1] = self._gram(rows)
-        out[:, -1] = out[-1] = self._pulled(self.rows, np.ones(self.n_rows) if s is None else s)
+        out[:, -1] = out[-1] = self._pulled(self._columns, np.ones(self.n_rows) if s is None else s)
         return out
 
     def outer_grams(self, r, s=None):
@@ -338,9 +343,10 @@ class SparseDesign(_Design):
         place = np.full(self.n_columns, -1)
         place[far] = np.arange(len(far))
         place = place[X.indices]
-        rows = np.repeat(np.arange(self.n_rows), np.diff(X.indptr))
+        stored = np.flatnonzero(place >= 0)
+        rows = np.searchsorted(X.indptr, stored, side="right") - 1
         missing = np.ones((self.n_rows, len(far)), dtype=bool)
-        missing[rows[place >= 0], place[place >= 0]] = False
+        missing[rows, place[stored]] = False
         rows, place = np.nonzero(missing)
         columns = far[place]
         entries = -self.frame.shift[columns] / self.frame.scale[columns]
@@ -350,6 +356,8 @@ class SparseDesign(_Design):
         return self.rows.toarray()
 
     def _product(self, coef):
+        if coef.ndim == 1 and not coef.any():  # the intercept alone
+            return np.zeros(self.n_rows)
         return (self.rows @ coef).T
 
     @staticmethod

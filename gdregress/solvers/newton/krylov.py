@@ -13,8 +13,11 @@ __all__ = ["KrylovMetric"]
 
 _EPS = np.finfo(np.float64).eps
 _MAX_KRYLOV_STEPS = 1000
-# The share that is left of a gradient whose decrement is known to be within the tolerance.
-_LAST_SHARE = 0.03
+# The share that is left of a gradient, in length, is no more than this.
+_LARGEST_SHARE = 0.25
+# Where the decrement has a bound, a step is not asked to bring that below this share of the
+# tolerance.
+_ENOUGH = 0.25
 # Conjugate gradients have settled when this many steps add next to nothing.
 _DELAY = 10
 # The diagonal of a block is lifted by this share of it.
@@ -36,7 +39,9 @@ class KrylovMetric:
     for large p. ``-1/2 g^T d`` approaches the decrement from below, by what each step of the
     conjugate gradients adds: near the tolerance they go on until the last ten steps together add
     next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method"),
-    or until a ridge bounds what is missing; see :class:`_Diagonal`.
+    or until a ridge bounds what is missing; see :class:`_Diagonal`. With a bound, no residual is
+    asked for whose own decrement is far below the tolerance (Kelley 1995, "Iterative methods for
+    linear and nonlinear equations", equation 6.20).
     """
 
     is_sampled = is_kept = is_exact = is_saturated = gives_up = False
@@ -45,7 +50,7 @@ class KrylovMetric:
         self.framed = framed
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
-        self._first = self._preconditioner = None
+        self._first = self._preconditioner = self._before = None
 
     def look(self, theta):
         """The evaluation at theta, the curvatures of the rows first."""
@@ -60,20 +65,21 @@ class KrylovMetric:
     def solve(self, hessian, gradient, tolerance):
         """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``."""
         if self._preconditioner is None:
-            self._preconditioner = _preconditioner(hessian, self.framed)
+            self._preconditioner = _preconditioner(hessian, self.framed, self._before)
         solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
         square = float(np.vdot(gradient, solve(gradient)))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
         self._first = square if self._first is None else self._first
-        share = min(0.25, math.sqrt(math.sqrt(square / self._first)))
-        if self._preconditioner.bound(gradient) <= tolerance:
-            share = _LAST_SHARE
+        share = min(_LARGEST_SHARE, math.sqrt(math.sqrt(square / self._first)))
+        bound = self._preconditioner.bound(gradient)
+        if bound > 0.0:
+            share = max(share, min(_LARGEST_SHARE, math.sqrt(_ENOUGH * tolerance / bound)))
         direction, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
             hessian.product, -gradient, self._preconditioner, share**2 * square, tolerance
         )
         if n_steps > self._preconditioner.lasts:
-            self._preconditioner = None
+            self._before, self._preconditioner = self._preconditioner, None
         self._n_directions += 1
         self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, missing - 0.5 * float(np.vdot(gradient, direction))
@@ -82,8 +88,11 @@ class KrylovMetric:
         """Nothing to remember: the next Hessian is exact."""
 
 
-def _preconditioner(hessian, framed):
-    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal."""
+def _preconditioner(hessian, framed, before):
+    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal.
+
+    `before` is the one of the last step of Newton, None at the first.
+    """
     n_features, has_gauge = framed.shape[0], framed.loss.has_gauge
     if has_gauge and n_features <= _MAX_BLOCK_COLUMNS:
         share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
@@ -91,7 +100,7 @@ def _preconditioner(hessian, framed):
             return _Blocks(hessian, framed)
     if has_gauge and framed.bound.gram is not None:
         return _Gram(hessian, framed)
-    return _Diagonal(hessian, framed)
+    return _Diagonal(hessian, framed, before)
 
 
 class _Diagonal:
@@ -106,29 +115,60 @@ class _Diagonal:
     ``H_WW - c c^T / d`` is a covariance and the ridge of the penalty,
 
         r^T H^-1 r <= r_b^2 / d + sum_j (r_j - c_j r_b / d)^2 / ridge_j.
+
+    Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
+    rows, with eigenvalues whose mean is ``ridge + 1/m sum_j P_j - ridge_j``. A diagonal that
+    differs in every column would tear apart what is one eigenvalue: P_j is no less than that mean,
+    and so the same of all rare columns. Of one output it then serves the next steps of Newton too,
+    times the change of d, the mean curvature, until that has fallen or grown to its double.
     """
 
     lasts = 0
     amplifies = 1e4 / _LEFT  # rounding, in squares
     is_ill_conditioned = False
 
-    def __init__(self, hessian, framed):
-        diagonal = hessian.diagonal()
+    def __init__(self, hessian, framed, before=None):
         self._ridge = framed.penalty.curvature(framed.shape)[:-1, None]
+        has_ridge, is_single = bool((self._ridge > 0.0).all()), framed.shape[1] == 1
+        self._has_bound = has_ridge and is_single
+        is_wide = has_ridge and len(self._ridge) > framed.blocks.n_samples
+        along = hessian.product(_intercept(framed)) if is_single else None
+        self._curvature = along[-1, 0, 0] if is_single else 0.0
+        self._made = None
+        if is_wide and before is not None:
+            self._made = before.still_good(self._curvature)
+        if self._made is None:
+            self._made = self._curvature, hessian.diagonal()
+        diagonal = self._changed()
         self._share = np.zeros_like(diagonal[:-1])
-        self._has_bound = framed.shape[1] == 1 and bool((self._ridge > 0.0).all())
-        if framed.shape[1] == 1 and diagonal[-1, 0, 0] > 0.0:
-            intercept = np.zeros_like(diagonal)
-            intercept[-1] = 1.0
-            along = hessian.product(intercept)[:-1]
-            self._share = along / diagonal[-1]
+        if self._curvature > 0.0:
+            self._share = along[:-1] / along[-1]
             least = _LEFT * diagonal[:-1]
-            diagonal[:-1] = np.maximum(diagonal[:-1] - along * self._share, least)
+            diagonal[:-1] = np.maximum(diagonal[:-1] - along[:-1] * self._share, least)
+        if is_wide:
+            mean = (diagonal[:-1] - self._ridge).sum(axis=0) / framed.blocks.n_samples
+            diagonal[:-1] = np.maximum(diagonal[:-1], self._ridge + mean)
         self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
+        self._lent = self._inverse[:-1] * self._share
+
+    def still_good(self, curvature):
+        """What was made of H, and at which mean curvature, if that is about the same; or None."""
+        before, _ = self._made
+        return self._made if 0.5 * before < curvature < 2.0 * before else None
+
+    def _changed(self):
+        """The diagonal of H, times the change of the mean curvature since it was made."""
+        before, diagonal = self._made
+        if self._curvature == before:
+            return diagonal.copy()
+        change = self._curvature / before
+        changed = change * diagonal
+        changed[:-1] += (1.0 - change) * self._ridge
+        return changed
 
     def solve(self, r):
         z = self._inverse * r
-        z[:-1] -= self._inverse[:-1] * (self._share * r[-1])
+        z[:-1] -= self._lent * r[-1]
         z[-1] -= np.einsum("jmk,jmk->mk", self._share, z[:-1])
         return z
 
@@ -213,6 +253,13 @@ class _Gram:
     bound = staticmethod(_Blocks.bound)
 
 
+def _intercept(framed):
+    """The direction in which the intercept of one output alone changes."""
+    direction = np.zeros((framed.shape[0], 1, 1))
+    direction[-1] = 1.0
+    return direction
+
+
 def _gauge(framed, trace):
     """The inverse of H on what all classes have in common: of the ridge, (n_features + 1, 1).
 
@@ -256,9 +303,10 @@ def _conjugate_gradients(product, b, preconditioner, goal, tolerance):
     while n_steps < _MAX_KRYLOV_STEPS:
         if rz <= goal:
             settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
-            if settled or 0.5 * gained > 2.0 * tolerance:
-                break
             bound = preconditioner.bound(r)
+            surely_more = tolerance if math.isfinite(bound) else 2.0 * tolerance
+            if settled or 0.5 * gained > surely_more:
+                break
             if 0.5 * gained + bound <= tolerance:
                 missing = bound
                 break
