@@ -288,13 +288,13 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstima
     @contextmanager
     def _unchanged_on_error(self):
         """Put every fitted attribute back as it was when something is raised."""
-        before = {k: v for k, v in self.__dict__.items() if _is_fitted_state(k)}
+        before = self.__dict__.copy()
         try:
             yield
         except BaseException:
             for key in [k for k in self.__dict__ if _is_fitted_state(k)]:
                 del self.__dict__[key]
-            self.__dict__.update(before)
+            self.__dict__.update({k: v for k, v in before.items() if _is_fitted_state(k)})
             raise
 
     def __sklearn_tags__(self):

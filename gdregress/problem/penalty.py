@@ -58,7 +58,8 @@ class Penalty:
     smooth_with: str | None = None
 
     def __init__(self, l2=0.0):
-        self.l2, self.has_l2 = _strength(l2), bool(np.any(l2))
+        self.l2 = _strength(l2)
+        self.has_l2 = _is_any(self.l2)
         self._scale = None  # theta[:-1] / _scale are the coefficients of the original columns
 
     def __str__(self):
@@ -143,7 +144,7 @@ class ElasticNet(Penalty):
     def __init__(self, alpha=0.0, l1_ratio=0.0):
         super().__init__(alpha * (1.0 - l1_ratio))
         self.l1 = _strength(alpha * l1_ratio)
-        self.is_smooth = not np.any(self.l1)
+        self.is_smooth = not _is_any(self.l1)
         self._alpha, self._l1_ratio = alpha, l1_ratio
 
     def __str__(self):
@@ -188,6 +189,11 @@ class ElasticNet(Penalty):
 def _strength(value):
     """A number, or one of each model."""
     return float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
+
+
+def _is_any(strength):
+    """Whether there is a penalty, of any model."""
+    return bool(strength.any() if isinstance(strength, np.ndarray) else strength)
 
 
 def _by_model(strength):

@@ -13,6 +13,8 @@ if a share q of its entries is zero, ``spread^2 >= q mean^2``: so at least 255 o
 stored already, and the shift, which fills in the others, costs no memory to speak of.
 """
 
+import math
+
 import numpy as np
 
 __all__ = ["Frame"]
@@ -45,7 +47,7 @@ class Frame:
         self.scale = scale
         self.far = np.flatnonzero(shift)
         self.is_shifted = len(self.far) > 0
-        self.is_scaled = bool(np.any(scale != 1.0))
+        self.is_scaled = bool((scale != 1.0).any())
 
     @classmethod
     def identity(cls, n_features):
@@ -134,8 +136,13 @@ class Frame:
 
     def norm_outside(self, change):
         """The norm of a change of theta in the original columns."""
-        return float(np.linalg.norm(self.leave(change)))
+        return _norm(self.leave(change))
 
     def gradient_norm_outside(self, gradient):
         """The norm of a gradient by theta of the original columns."""
-        return float(np.linalg.norm(self.gradient_outside(gradient)))
+        return _norm(self.gradient_outside(gradient))
+
+
+def _norm(theta):
+    """Euclidean norm, without the general one's look at what it is given."""
+    return math.sqrt(np.vdot(theta, theta))
