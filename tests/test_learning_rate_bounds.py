@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gdregress import LinearRegression, LogisticRegression
 from gdregress.inspection import learning_rate_bounds
+from gdregress.problem.smoothness import largest_eigenvalue
 
 X, Y = load_diabetes(return_X_y=True, scaled=False)
 X = X[:, [0, 2, 3]]
@@ -137,3 +138,14 @@ def test_text_frame_and_arguments():
     with pytest.raises(ValueError, match="'tol'"):
         learning_rate_bounds(LinearRegression(), X, Y, tol=0.0)
     assert learning_rate_bounds(LinearRegression(tol=1e-3), X, Y).tol == 1e-3
+
+
+@pytest.mark.parametrize("penalty", [1e200, 1e300])
+def test_a_penalty_that_dwarfs_the_rows_is_the_curvature(penalty):
+    """A multiple of one but for rounding, in which LAPACK's fast routine may find no eigenvalue."""
+    for seed in range(6):
+        X = np.random.default_rng(seed).standard_normal((100, 41))
+        bound = X.T @ X / 100
+        bound.flat[::42] += penalty
+        bound[-1, -1] = 1.0
+        assert largest_eigenvalue(bound) / penalty == pytest.approx(1.0, rel=1e-12)
