@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -195,3 +196,21 @@ def test_float32_does_not_lose_a_column_far_from_zero(solver):
     X64, y64 = X.astype(float), y.astype(float)
     expected = np.linalg.lstsq(X64 - X64.mean(0), y64 - y64.mean(), rcond=None)[0]
     assert_allclose(model.coef_, expected, rtol=5e-7)  # the answer rounded to float32
+
+
+@each_solver
+def test_a_plain_table_is_read_as_any_other(solver):
+    """An array of numbers needs no conversion: what is told of it is what a list would tell."""
+    X, y, weight = data(solver)
+    as_list = SOLVERS[solver]().fit(X.tolist(), y, sample_weight=weight)
+    model = SOLVERS[solver]().fit(pd.DataFrame(X, columns=list("abc")), y, sample_weight=weight)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    model.fit(X, y, sample_weight=weight)
+    assert not hasattr(model, "feature_names_in_")
+    assert model.n_features_in_ == as_list.n_features_in_ == 3
+    assert_same_fit(model, as_list)
+    with pytest.raises(ValueError, match=r"0 feature\(s\)|0 sample\(s\)"):
+        model.fit(X[:0], y[:0])
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        model.fit(X[:, 0], y)
+    assert model.n_features_in_ == 3
