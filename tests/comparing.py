@@ -9,7 +9,7 @@ __all__ = ["assert_relative", "centred"]
 def assert_relative(actual, expected, tolerance=1e-10):
     """Equal to a fraction of the largest value."""
     largest = np.nanmax(np.abs(expected), initial=0.0)
-    assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * largest)
+    assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
 
 
 def centred(X, y, sample_weight=None, fit_intercept=True):

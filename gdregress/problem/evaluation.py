@@ -36,6 +36,12 @@ class Evaluation:
         self.objective, self.theta = objective, theta
         self._loss = self._gradient = None
 
+    def having(self, *names):
+        """This evaluation, with what is named known from here on, the first of it asked first."""
+        for name in names:
+            getattr(self, name)
+        return self
+
     def _learn(self, loss, gradient):
         """Keep what a pass has brought, but for what is known."""
         self._loss = loss if self._loss is None else self._loss

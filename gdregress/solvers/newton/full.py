@@ -19,9 +19,7 @@ class FullMetric:
 
     def look(self, theta):
         """The evaluation at theta, Hessian first."""
-        at = self.framed.at(theta)
-        at.hessian  # noqa: B018  (computed on demand, and kept)
-        return at
+        return self.framed.at(theta).having("hessian")
 
     def direction(self, at, tolerance):
         """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``."""

@@ -57,11 +57,8 @@ class LazyMetric:
 
     def look(self, theta):
         """The evaluation at theta, gradient first; at the very first theta with the Hessian."""
-        at = self.framed.at(theta)
-        if self._metric is None and not self.is_sampled:
-            at.hessian  # noqa: B018  (computed on demand, and kept)
-        at.gradient  # noqa: B018
-        return at
+        is_first = self._metric is None and not self.is_sampled
+        return self.framed.at(theta).having(*["hessian"] * is_first, "gradient")
 
     @property
     def is_suspicious(self):

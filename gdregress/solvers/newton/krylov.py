@@ -54,9 +54,7 @@ class KrylovMetric:
 
     def look(self, theta):
         """The evaluation at theta, the curvatures of the rows first."""
-        at = self.framed.at(theta)
-        at.curvature  # noqa: B018  (computed on demand, and kept)
-        return at
+        return self.framed.at(theta).having("curvature")
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""

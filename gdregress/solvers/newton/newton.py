@@ -15,6 +15,7 @@ in two parts (``rows.parts``).
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -246,7 +247,7 @@ class _Run:
         self._is_last = decrement <= self.tolerance
         look = self.metric.look
         if self._is_last:
-            look = lambda theta: with_gradient(self.framed, theta)  # noqa: E731
+            look = partial(with_gradient, self.framed)
         before = self.at
         self.at, self._t = backtrack(before, direction, look)
         self._direction = direction

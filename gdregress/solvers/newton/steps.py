@@ -1,6 +1,7 @@
 """Steps: how far along a direction, and directions that learn from the steps before."""
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -16,9 +17,7 @@ _MEMORY = 20
 
 def with_gradient(objective, theta):
     """The evaluation at theta, from one pass that brings loss and gradient."""
-    at = objective.at(theta)
-    at.gradient  # noqa: B018  (computed on demand, and kept)
-    return at
+    return objective.at(theta).having("gradient")
 
 
 def backtrack(at, direction, look):
@@ -36,7 +35,7 @@ def backtrack(at, direction, look):
         if trial.loss[0] <= loss + _ARMIJO * step * slope + noise:
             return trial, step
         step *= 0.5
-        look = lambda theta: with_gradient(at.objective, theta)  # noqa: E731
+        look = partial(with_gradient, at.objective)
     return at, 0.0
 
 
