@@ -6,11 +6,10 @@ fit -> validate -> objective -> solver -> fitted attributes
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +20,7 @@ from ._checks import (
     check_validation_arguments,
     normalised_weights,
 )
+from ._constructor import Parameters
 from ._fitting import Origin, fit_of
 from ._parameters import check_plan
 from ._precision import held_in
@@ -34,21 +34,11 @@ from ._reading import (
 from ._saving import SavingMixin
 from ._showing import ShowingMixin
 from ._streaming import Part
-from ._synonyms import explaining_names
-from ._typing import (
-    Criterion,
-    MatrixLike,
-    RandomState,
-    Rate,
-    ScheduleLike,
-    SolverName,
-    keeps_signature,
-)
+from ._typing import MatrixLike, keeps_signature
 from ._watch import Watch
 from .history import StopReason
 from .problem.penalty import ElasticNet
 from .rows.threads import single_threaded_blas
-from .solvers.descent.rules import UpdateRule
 from .solvers.exact import EXACT
 
 __all__ = ["BaseRegression"]
@@ -59,54 +49,12 @@ _PREDICTING = ("predict", "predict_proba", "predict_log_proba", "decision_functi
 _FEATURES = {"n_features_in_", "feature_names_in_"}
 
 
-class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, BaseEstimator):
-    """Common part of the estimators; the parameters are documented there.
+class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters):
+    """Common part of the estimators.
 
     A subclass names its exact solvers, turns y into targets, and says what is minimised: by
     ``_loss()``, a loss of ``problem.losses``, and ``_penalty()``, a penalty of ``problem.penalty``.
     """
-
-    @explaining_names
-    def __init__(
-        self,
-        *,
-        solver: SolverName | UpdateRule = "auto",
-        alpha: float = 0.0,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        learning_rate: Rate = "auto",
-        schedule: ScheduleLike = "constant",
-        batch_size: int | None = None,
-        max_iter: int = 1000,
-        tol: float = 1e-7,
-        criterion: Criterion = "gradient",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
-        min_delta: float = 0.0,
-        on_divergence: Literal["warn", "raise"] = "warn",
-        warm_start: bool = False,
-        store_path: bool | Literal["step"] = False,
-        random_state: RandomState = None,
-    ) -> None:
-        self.solver: SolverName | UpdateRule = solver
-        self.alpha: float = alpha
-        self.l1_ratio: float = l1_ratio
-        self.fit_intercept: bool = fit_intercept
-        self.learning_rate: Rate = learning_rate
-        self.schedule: ScheduleLike = schedule
-        self.batch_size: int | None = batch_size
-        self.max_iter: int = max_iter
-        self.tol: float = tol
-        self.criterion: Criterion = criterion
-        self.early_stopping: bool = early_stopping
-        self.validation_fraction: float = validation_fraction
-        self.n_iter_no_change: int = n_iter_no_change
-        self.min_delta: float = min_delta
-        self.on_divergence: Literal["warn", "raise"] = on_divergence
-        self.warm_start: bool = warm_start
-        self.store_path: bool | Literal["step"] = store_path
-        self.random_state: RandomState = random_state
 
     @keeps_signature(with_callbacks)
     def fit(

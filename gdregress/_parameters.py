@@ -4,28 +4,19 @@ Every message names the estimator, the parameter, the value and the remedy.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
 from typing import Any
 
-from sklearn.utils import check_random_state
-
-from ._ranges import (
-    NON_NEGATIVE,
-    SHARE,
-    TRUTH,
-    WHOLE,
-    Range,
-    check_ranges,
-    listed,
-)
+from ._constructor import Parameters
+from ._ranges import Range, check_ranges
 from ._suited import suited
-from ._synonyms import hint_for_rate, hint_for_solver
+from ._synonyms import hint_for_solver
 from .problem.penalty import Penalty
 from .solvers.descent.rules import RULES, UpdateRule
 from .solvers.descent.schedules import SCHEDULES, Schedule
 from .solvers.descent.settings import DescentSettings
-from .solvers.descent.stopping import CRITERIA
 from .solvers.exact import EXACT
 
 __all__ = [
@@ -37,59 +28,10 @@ __all__ = [
 ]
 
 
-def _is_random_state(value: object) -> bool:
-    try:
-        check_random_state(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_schedule(value: object) -> bool:
-    return isinstance(value, Callable) and not isinstance(value, type)  # type: ignore[arg-type]
-
-
-# Of the constructor of both estimators. What `solver` may be depends on which it is; rules and
-# criteria may be added.
-RANGES = {
-    "alpha": NON_NEGATIVE,
-    "l1_ratio": Range("a number in [0, 1]", float, low=0, high=1, closed="both"),
-    "fit_intercept": TRUTH,
-    "warm_start": TRUTH,
-    "validation_fraction": Range("a number in (0, 1)", float, low=0, high=1),
-    "learning_rate": Range(
-        "a positive number, 'auto' or 'line_search'",
-        float,
-        low=0,
-        words=("auto", "line_search"),
-        hint=hint_for_rate,
-    ),
-    "schedule": Range(
-        f"one of {listed(SCHEDULES)}, or a callable", words=tuple(SCHEDULES), others=_is_schedule
-    ),
-    "batch_size": Range("None or an integer >= 1", int, low=1, closed="left", optional=True),
-    "max_iter": WHOLE,
-    "tol": NON_NEGATIVE,
-    "n_iter_no_change": WHOLE,
-    "early_stopping": TRUTH,
-    "min_delta": SHARE,
-    "on_divergence": Range("one of 'warn', 'raise'", words=("warn", "raise")),
-    "store_path": Range("True, False or 'step'", bool, words=("step",)),
-    "random_state": Range(
-        "None, an integer from 0 to 2**32 - 1 or a numpy.random.RandomState",
-        optional=True,
-        others=_is_random_state,
-    ),
-}
 _FORGET = Range("a number in (0, 1]", float, low=0, high=1, closed="right")
 # What only a descent can use: where one differs from its default, "auto" descends.
-_OF_DESCENT = {
-    "learning_rate": "auto",
-    "batch_size": None,
-    "schedule": "constant",
-    "early_stopping": False,
-    "store_path": False,
-}
+_OF_DESCENT = ("learning_rate", "batch_size", "schedule", "early_stopping", "store_path")
+_DEFAULTS = {name: each.default for name, each in signature(Parameters).parameters.items()}
 # What a descent is told as it is.
 _SETTINGS = (
     "max_iter",
@@ -131,13 +73,12 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
 
     `asked_by` names what else asks for descent, such as an argument of ``fit``.
     """
-    checked = check_ranges(estimator, RANGES)
-    checked["criterion"] = _criterion(estimator)
+    checked = check_ranges(estimator)
     penalty = estimator._penalty()
     exact, rule, why, automatic = _choice(estimator, checked, penalty, asked_by)
     rate = checked["learning_rate"]
     if rule is not None and rate == "line_search":
-        _check_line_search(estimator, rule)
+        _check_line_search(estimator, checked, rule)
     settings = DescentSettings(
         learning_rate=rate if isinstance(rate, float) else math.nan,
         schedule=_schedule(checked["schedule"]),
@@ -147,16 +88,6 @@ def check_plan(estimator: Any, asked_by: str | None = None) -> Plan:
     )
     plan = Plan(exact, rule, why, automatic, settings, rate == "auto", penalty)
     return suited(estimator, plan)
-
-
-def _criterion(estimator):
-    """The word for a criterion; those that were added count."""
-    word = estimator.criterion
-    if isinstance(word, str) and word in CRITERIA and CRITERIA[word].is_chosen:
-        return word
-    names = tuple(name for name, kind in CRITERIA.items() if kind.is_chosen)
-    accepted = Range(f"one of {listed(names)}", words=names)
-    return accepted.check(type(estimator).__name__, "criterion", word)
 
 
 def _choice(estimator, checked, penalty, asked_by):
@@ -171,12 +102,14 @@ def _choice(estimator, checked, penalty, asked_by):
         return None, solver, "solver is this rule", False
     names = ("auto", *exact_solvers, *RULES)
     if not (isinstance(solver, str) and solver in names):
-        _solvers(names, exact_solvers).check(type(estimator).__name__, "solver", solver)
+        accepted = "one of {words}, or an instance of an update rule"
+        accepted = Range(accepted, words=names, hint=partial(hint_for_solver, exact_solvers))
+        accepted.check(type(estimator).__name__, "solver", solver)
     if solver in exact_solvers:
         return solver, None, "solver names it", False
     if solver in RULES:
         return None, RULES[solver](), "solver names it", False
-    asking = [name for name, default in _OF_DESCENT.items() if _differs(checked[name], default)]
+    asking = [name for name in _OF_DESCENT if _differs(checked, name)]
     if asking or asked_by is not None:
         why = f"{asking[0] if asking else asked_by} asks for descent"
         return None, RULES["gd"](), why, True
@@ -185,20 +118,13 @@ def _choice(estimator, checked, penalty, asked_by):
     return exact_solvers[0], None, "nothing asks for descent", True
 
 
-def _solvers(names, exact_solvers):
-    """What `solver` of an estimator may be."""
-    return Range(
-        f"one of {listed(names)}, or an instance of an update rule",
-        words=names,
-        hint=lambda word: hint_for_solver(word, exact_solvers),
-    )
-
-
-def _differs(value, default):
+def _differs(checked, name):
+    """Whether a parameter is not what it is by default."""
+    value, default = checked[name], _DEFAULTS[name]
     return not (isinstance(value, type(default)) and value == default)
 
 
-def _check_line_search(estimator, rule):
+def _check_line_search(estimator, checked, rule):
     name = f"'learning_rate'='line_search' of {type(estimator).__name__}"
     if not rule.has_proximal_step:
         raise ValueError(
@@ -209,7 +135,7 @@ def _check_line_search(estimator, rule):
             f"{name} needs full batches; set batch_size=None instead of {estimator.batch_size!r}, "
             f"or give a number."
         )
-    if _differs(estimator.schedule, "constant"):
+    if _differs(checked, "schedule"):
         raise ValueError(
             f"{name} chooses every step itself; set schedule='constant' instead of "
             f"{estimator.schedule!r}."

@@ -1,4 +1,4 @@
-"""What a parameter may be: one table beside each constructor, and the one check of it.
+"""What a parameter may be: a table beside each constructor, and the one check of it.
 
     _ranges = {"beta": Range("a number in [0, 1)", float, low=0, high=1, closed="left"), ...}
 
@@ -6,14 +6,14 @@ Every message names the object, the parameter, what is accepted, and the value r
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["NON_NEGATIVE", "POSITIVE", "SHARE", "TRUTH", "WHOLE", "Range", "check_ranges", "listed"]
+__all__ = ["NON_NEGATIVE", "POSITIVE", "SHARE", "TRUTH", "WHOLE", "Range", "check_ranges"]
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,15 @@ class Range:
     Attributes
     ----------
     accepted : str
-        The sentence of the error.
+        The sentence of the error; ``{words}`` stands for the words.
     kind : {float, int, bool} or None
         A real or a whole number, or a truth value; None where there are only `words` and `others`.
     low, high : float
         The bounds of a number.
     closed : {"both", "left", "right", "neither"}
         Which of the bounds it may take.
-    words : tuple of str
+    words : collection of str, or callable
+        Words; where others may add to them, a table by these words or what lists them.
     optional : bool
         Whether None is accepted.
     others : callable, optional
@@ -44,7 +45,7 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     closed: str = "neither"
-    words: tuple[str, ...] = ()
+    words: Collection[str] | Callable[[], Collection[str]] = ()
     optional: bool = False
     others: Callable[[Any], bool] | None = None
     hint: Callable[[Any], str] | None = None
@@ -54,7 +55,7 @@ class Range:
         if type(value) is bool and self.kind is bool:
             return value
         if type(value) is not self.kind:
-            is_word = isinstance(value, str) and value in self.words
+            is_word = isinstance(value, str) and value in self._words()
             if is_word or (value is None and self.optional):
                 return value
         if type(value) is self.kind or self._is_of_kind(value):
@@ -63,9 +64,12 @@ class Range:
             return self.kind(value)  # type: ignore[misc]
         if self.others is not None and self.others(value):
             return value
-        is_near = isinstance(value, str) and self.words
+        is_near = isinstance(value, str) and self._words()
         is_near = is_near or (self.kind is int and isinstance(value, Real))
         raise self._error(ValueError if is_near else TypeError, owner, name, value)
+
+    def _words(self) -> Collection[str]:
+        return self.words() if callable(self.words) else self.words
 
     def _is_of_kind(self, value: Any) -> bool:
         is_truth = isinstance(value, (bool, np.bool_))
@@ -84,7 +88,8 @@ class Range:
 
     def _error(self, kind: type[Exception], owner: str, name: str, value: Any) -> Exception:
         hint = "" if self.hint is None else self.hint(value)
-        return kind(f"{name!r} of {owner} must be {self.accepted}; got {value!r}.{hint}")
+        accepted = self.accepted.replace("{words}", ", ".join(map(repr, self._words())))
+        return kind(f"{name!r} of {owner} must be {accepted}; got {value!r}.{hint}")
 
 
 TRUTH = Range("True or False", bool)
@@ -94,12 +99,7 @@ NON_NEGATIVE = Range("a number >= 0", float, low=0.0, closed="left")
 SHARE = Range("a number in [0, 1)", float, low=0.0, high=1.0, closed="left")
 
 
-def check_ranges(owner: Any, ranges: dict[str, Range]) -> dict[str, Any]:
-    """The parameters of an object that are in its table, each checked."""
-    name = type(owner).__name__
+def check_ranges(owner: Any) -> dict[str, Any]:
+    """The parameters of an object that have a range beside its constructor, each checked."""
+    name, ranges = type(owner).__name__, owner._ranges
     return {key: each.check(name, key, getattr(owner, key)) for key, each in ranges.items()}
-
-
-def listed(words: Any) -> str:
-    """Words as they are typed."""
-    return ", ".join(map(repr, words))

@@ -103,7 +103,7 @@ def _advice(unknown: str, accepted: Iterable[str]) -> str:
     return f"; it has {', '.join(map(repr, accepted))}."
 
 
-def hint_for_solver(solver: object, exact_solvers: Iterable[str]) -> str:
+def hint_for_solver(exact_solvers: Iterable[str], solver: object) -> str:
     """What a solver of another library is called here, as one more sentence, or nothing."""
     own = _CLASSIFICATION if "newton" in exact_solvers else _LEAST_SQUARES
     known = {**_DESCENT_SOLVERS, **own}

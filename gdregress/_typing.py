@@ -8,13 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "ClassWeight",
-    "Criterion",
     "FloatArray",
     "MatrixLike",
     "RandomState",
     "Rate",
     "ScheduleLike",
-    "SolverName",
     "State",
     "Theta",
     "keeps_signature",
@@ -41,24 +39,8 @@ Theta: TypeAlias = NDArray[np.float64]
 # The memory of a rule: arrays and numbers by name.
 State: TypeAlias = dict[str, Any]
 
-SolverName: TypeAlias = Literal[
-    "auto",
-    "normal_equations",
-    "lstsq",
-    "newton",
-    "gd",
-    "momentum",
-    "nesterov",
-    "adagrad",
-    "rmsprop",
-    "adam",
-]
 Rate: TypeAlias = float | Literal["auto", "line_search"]
-ScheduleLike: TypeAlias = (
-    Literal["constant", "inverse_scaling", "exponential", "step", "cosine"]
-    | Callable[[float], float]
-)
-Criterion: TypeAlias = Literal["gradient", "update", "loss"]
+ScheduleLike: TypeAlias = str | Callable[[float], float]
 RandomState: TypeAlias = int | np.random.RandomState | None
 ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
 

@@ -1,7 +1,7 @@
 """Logistic regression, binary and softmax: by Newton's method, or by gradient descent."""
 
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,18 +13,18 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from ._base import BaseRegression
 from ._checks import check_labels, encode_labels
+from ._constructor import Parameters
 from ._predicting import linear_predictor
+from ._ranges import Range
 from ._streaming import streams
 from ._synonyms import explaining_names
 from ._typing import (
     ClassWeight,
-    Criterion,
     FloatArray,
     MatrixLike,
     RandomState,
     Rate,
     ScheduleLike,
-    SolverName,
     keeps_signature,
 )
 from .history import History, StopReason
@@ -169,7 +169,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def __init__(
         self,
         *,
-        solver: SolverName | UpdateRule = "auto",
+        solver: str | UpdateRule = "auto",
         alpha: float = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
@@ -178,7 +178,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         batch_size: int | None = None,
         max_iter: int = 1000,
         tol: float = 1e-7,
-        criterion: Criterion = "gradient",
+        criterion: str = "gradient",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
@@ -210,6 +210,16 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             random_state=random_state,
         )
         self.class_weight: ClassWeight = class_weight
+
+    _ranges: ClassVar[dict[str, Range]] = {
+        **Parameters._ranges,
+        "class_weight": Range(
+            "None, 'balanced' or a dict from label to weight",
+            words=("balanced",),
+            optional=True,
+            others=lambda value: isinstance(value, dict),
+        ),
+    }
 
     coef_: FloatArray
     n_features_in_: int
@@ -361,28 +371,22 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         """The factor of each class, or None for ones."""
         if self.class_weight is None:
             return None
-        if isinstance(self.class_weight, dict):
-            bad = {
-                label: weight
-                for label, weight in self.class_weight.items()
-                if not (isinstance(weight, Real) and 0 <= weight <= np.finfo(np.float64).max)
-            }
-            if bad:
-                raise ValueError(
-                    f"'class_weight' of {type(self).__name__} must hold finite weights >= 0; "
-                    f"got {bad!r}."
-                )
-        elif not (isinstance(self.class_weight, str) and self.class_weight == "balanced"):
-            raise ValueError(
-                f"'class_weight' of {type(self).__name__} must be None, 'balanced' or a dict from "
-                f"label to weight; got {self.class_weight!r}."
-            )
-        else:
+        if isinstance(self.class_weight, str):  # "balanced"
             # S / (number of classes * weighted count), over the classes that exist
             counts = np.bincount(codes, weights=sample_weight, minlength=len(classes))
             exists = counts > 0
             weight = counts.sum() / (exists.sum() * np.where(exists, counts, 1.0))
             return np.where(exists, weight, 0.0)
+        bad = {
+            label: weight
+            for label, weight in self.class_weight.items()
+            if not (isinstance(weight, Real) and 0 <= weight <= np.finfo(np.float64).max)
+        }
+        if bad:
+            raise ValueError(
+                f"'class_weight' of {type(self).__name__} must hold finite weights >= 0; "
+                f"got {bad!r}."
+            )
         return compute_class_weight(self.class_weight, classes=classes, y=classes)
 
     def _codes_as_target(self, codes):

@@ -23,6 +23,7 @@ ORDER = [
     "history",
     "solvers",
     "_synonyms",
+    "_constructor",
     "_suited",
     "_parameters",
     "_checks",

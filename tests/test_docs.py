@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 import gdregress
 from gdregress.solvers.descent.rules import RULES
+from gdregress.solvers.descent.schedules import SCHEDULES
 from gdregress.solvers.descent.stopping import CRITERIA
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +31,7 @@ def clean_room(tmp_path, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
-    before = [(names, dict(names)) for names in (RULES, CRITERIA)]
+    before = [(names, dict(names)) for names in (RULES, SCHEDULES, CRITERIA)]
     yield
     for names, as_they_were in before:
         names.clear()

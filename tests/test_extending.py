@@ -7,6 +7,7 @@ import doctest
 import re
 from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 import mpmath
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.linear_model import HuberRegressor, PoissonRegressor
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 
 from gdregress import LinearRegression, LogisticRegression
+from gdregress._ranges import SHARE
 from gdregress.callback import Checkpoint, load_checkpoint
 from gdregress.history import StopReason
 from gdregress.inspection import (
@@ -35,6 +37,7 @@ from gdregress.problem.penalty import ElasticNet, Penalty
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers import Adam, Nesterov
 from gdregress.solvers.descent.rules import RULES
+from gdregress.solvers.descent.schedules import SCHEDULES, Schedule
 from gdregress.solvers.descent.stopping import CRITERIA
 from gdregress.solvers.gap import OptimalityGap, prove
 from gdregress.solvers.newton.choice import Pace
@@ -708,6 +711,29 @@ def test_the_steps_of_the_rule():
         theta = theta - 0.01 * np.sign(0.9 * mean + 0.1 * gradient)
         mean = 0.99 * mean + 0.01 * gradient
     assert_allclose(np.append(model.coef_, model.intercept_), theta, atol=1e-12)
+
+
+def test_a_schedule_by_name(monkeypatch):
+    class Halved(Schedule):
+        _ranges: ClassVar = {"share": SHARE}
+
+        def __init__(self, share=0.5):
+            self.share = share
+
+        def __call__(self, t):
+            return 1.0 if t < 3 else self.share
+
+    X, y = table("huber")
+    model = LinearRegression(solver="gd", schedule="halved", learning_rate=0.1, max_iter=6, tol=0)
+    with pytest.raises(ValueError, match=r"'schedule' of LinearRegression must be one of"):
+        model.fit(X, y)
+    monkeypatch.setitem(SCHEDULES, "halved", Halved)
+    rates = model.fit(X, y).history_["learning_rate"]
+    assert_allclose(rates[1:], [0.1] * 3 + [0.05] * 3)
+    with pytest.raises(ValueError, match=r"'constant'.*'halved', or a callable; got 'quartered'"):
+        model.set_params(schedule="quartered").fit(X, y)
+    with pytest.raises(ValueError, match=r"'share' of Halved must be a number in \[0, 1\); got 2"):
+        model.set_params(schedule=Halved(share=2)).fit(X, y)
 
 
 def test_a_criterion_by_name(monkeypatch):

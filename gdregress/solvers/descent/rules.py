@@ -85,7 +85,7 @@ class UpdateRule(BaseEstimator):
 
     def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
-        check_ranges(self, self._ranges)
+        check_ranges(self)
 
 
 def _below(factor: float, curvature: float) -> float:

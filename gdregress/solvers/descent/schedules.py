@@ -39,7 +39,7 @@ class Schedule(BaseEstimator):
 
     def check(self) -> None:
         """Raise ValueError or TypeError for a parameter outside its range."""
-        check_ranges(self, self._ranges)
+        check_ranges(self)
 
 
 class Constant(Schedule):

@@ -28,7 +28,7 @@ from ...history import StopReason
 from .schedules import Constant
 from .state import DescentState, Iterates
 
-__all__ = ["CRITERIA", "Criterion", "Seen", "criteria", "reason_to_stop"]
+__all__ = ["CRITERIA", "Criterion", "Seen", "chosen_by_name", "criteria", "reason_to_stop"]
 
 # From so many times the loss at the start nothing comes back; see Divergence.
 _HOPELESS, _HOPELESS_STOCHASTIC, _HOPELESS_IN_A_PART = 1e3, 1e6, 1e2
@@ -250,3 +250,8 @@ CRITERIA: dict[str, Any] = {
     each.name: each
     for each in (Divergence, GradientCriterion, UpdateCriterion, LossCriterion, EarlyStopping)
 }
+
+
+def chosen_by_name():
+    """The words for ``criterion``, of those that were added too."""
+    return [name for name, kind in CRITERIA.items() if kind.is_chosen]
