@@ -10,11 +10,11 @@ from inspect import signature
 from typing import Any
 
 from ._constructor import Parameters
-from ._ranges import Range, check_ranges
+from ._ranges import Range, check_ranges, either
 from ._suited import suited
 from ._synonyms import hint_for_solver
 from .problem.penalty import Penalty
-from .solvers.descent.rules import RULES, UpdateRule
+from .solvers.descent.rules import RULES, UpdateRule, searching_rules
 from .solvers.descent.schedules import SCHEDULES, Schedule
 from .solvers.descent.settings import DescentSettings
 from .solvers.exact import EXACT
@@ -128,7 +128,7 @@ def _check_line_search(estimator, checked, rule):
     name = f"'learning_rate'='line_search' of {type(estimator).__name__}"
     if not rule.has_proximal_step:
         raise ValueError(
-            f"{name} needs solver='gd' or 'nesterov'; got solver={estimator.solver!r}."
+            f"{name} needs solver={either(searching_rules())}; got solver={estimator.solver!r}."
         )
     if estimator.batch_size is not None:
         raise ValueError(

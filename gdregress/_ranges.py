@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NON_NEGATIVE", "POSITIVE", "SHARE", "TRUTH", "WHOLE", "Range", "check_ranges"]
+__all__ = ["NON_NEGATIVE", "POSITIVE", "SHARE", "TRUTH", "WHOLE", "Range", "check_ranges", "either"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,12 @@ WHOLE = Range("an integer >= 1", int, low=1, closed="left")
 POSITIVE = Range("a positive number", float, low=0.0)
 NON_NEGATIVE = Range("a number >= 0", float, low=0.0, closed="left")
 SHARE = Range("a number in [0, 1)", float, low=0.0, high=1.0, closed="left")
+
+
+def either(words: Collection[str]) -> str:
+    """Words as they are typed, in a sentence: ``'gd', 'momentum' or 'nesterov'``."""
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def check_ranges(owner: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from ._ranges import either
 from .solvers.descent.rates import NEEDS
-from .solvers.descent.rules import RULES
+from .solvers.descent.rules import RULES, searching_rules
 from .solvers.descent.schedules import Constant
 from .solvers.exact import EXACT
 from .solvers.needs import lacking, mismatch
@@ -32,7 +33,8 @@ def suited(estimator, plan, loss=None):
         settings = replace(plan.settings, line_search=True)
         return replace(plan, settings=settings, automatic_rate=False)
     who = f"'learning_rate'='auto' of {name} with solver={estimator.solver!r}"
-    remedy = "give a number, or take full batches with solver='gd' or 'nesterov', which search"
+    search = f"take full batches with solver={either(searching_rules())}, which search"
+    remedy = f"give a number, or {search}"
     raise ValueError(mismatch(who, missing, remedy, **have))
 
 
@@ -47,8 +49,7 @@ def _remedy(estimator, missing, have):
     """The solvers that need no more than there is, or a penalty without what is in the way."""
     solvers = {name: EXACT[name].needs for name in estimator._exact_solvers}
     solvers |= {name: rule().needs for name, rule in RULES.items()}
-    names = [repr(name) for name, needs in solvers.items() if lacking(needs, **have) is None]
-    *names, last = names or ["an update rule of your own"]
-    remedy = f"use solver={', '.join(names)} or {last}" if names else f"use solver={last}"
+    names = [name for name, needs in solvers.items() if lacking(needs, **have) is None]
+    remedy = f"use solver={either(names) if names else 'an update rule of your own'}"
     smooth_with = getattr(have[missing.of], "smooth_with", None)
     return remedy if smooth_with is None else f"{remedy}, or {smooth_with}"

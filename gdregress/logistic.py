@@ -53,7 +53,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     solver : str or update rule, default="auto"
         ``"newton"``, a rule of descent by name (``"gd"``, ``"momentum"``, ``"nesterov"``,
         ``"adagrad"``, ``"rmsprop"``, ``"adam"``) or as an instance such as ``Adam(beta1=0.8)`` from
-        :mod:`gdregress.solvers`. ``"auto"`` chooses as in :class:`LinearRegression`: descent where
+        :mod:`gdregress.solvers`. ``"auto"`` chooses as in ``LinearRegression``: descent where
         a parameter asks for it, ``"nesterov"`` with an L1 part, otherwise ``"newton"``.
     alpha : float, default=0.0
         Strength of the penalty, >= 0; scikit-learn's ``C`` is ``1 / (alpha * S)``. Without a
@@ -65,9 +65,9 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     learning_rate : float, "auto" or "line_search", default="auto"
         The step size eta > 0. ``"auto"``, full batch: 1 / lambda_max of the Hessian bound
         ``c/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)``, X with its column of ones,
-        c = 1/4 for two classes and 1/2 for more; else as in :class:`LinearRegression`.
+        c = 1/4 for two classes and 1/2 for more; else as in ``LinearRegression``.
     schedule : str or callable, default="constant"
-        Factor on the learning rate; as in :class:`LinearRegression`.
+        Factor on the learning rate; as in ``LinearRegression``.
     batch_size : int or None, default=None
         Rows of a mini-batch; None takes all rows in every step.
     max_iter : int, default=1000
@@ -77,7 +77,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         ``1/2 g^T H^-1 g`` falls to ``1e-5 tol L(start)`` or to rounding level. 0 runs a descent for
         exactly `max_iter` iterations.
     criterion : {"gradient", "update", "loss"}, default="gradient"
-        When a descent stops; as in :class:`LinearRegression`. What a fit can gain is the entropy of
+        When a descent stops; as in ``LinearRegression``. What a fit can gain is the entropy of
         the class shares, and the Hessian at the end, not its bound, certifies the optimum.
     early_stopping : bool, default=False
         Stop a descent by the loss on held-out rows, and keep the best iterate.
@@ -88,7 +88,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     min_delta : float, default=0.0
         Share of the validation loss by which it has to fall to count as an improvement.
     on_divergence : {"warn", "raise"}, default="warn"
-        What a descent that diverges does; as in :class:`LinearRegression`.
+        What a descent that diverges does; as in ``LinearRegression``.
     warm_start : bool, default=False
         Continue the descent of the previous fit; ``"newton"`` starts from its solution.
     store_path : bool or "step", default=False

@@ -1,5 +1,9 @@
-"""Every example in the README, the guide and the docstrings runs and prints what it says."""
+"""Every example in the README, the guide and the docstrings runs and prints what it says.
 
+What they refer to is there.
+"""
+
+import ast
 import doctest
 import importlib
 import inspect
@@ -91,6 +95,33 @@ def docstring_tests():
 @pytest.mark.parametrize("test", list(docstring_tests()))
 def test_the_examples_of_a_docstring(test):
     run(test)
+
+
+def docstrings(node, scopes):
+    """Every docstring below a node, with the module and the classes that its names may be of."""
+    if text := ast.get_docstring(node):
+        yield scopes, text
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef):
+            own = [f"{scopes[0]}.{child.name}"] if isinstance(child, ast.ClassDef) else []
+            yield from docstrings(child, [*own, *scopes])
+
+
+def is_there(path):
+    try:
+        pkgutil.resolve_name(path)
+    except (AttributeError, ImportError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_whatever_a_docstring_refers_to_is_there(name):
+    source = inspect.getsource(importlib.import_module(name))
+    for scopes, text in docstrings(ast.parse(source), [name]):
+        for target in re.findall(r":(?:class|func|meth|mod|attr):`~?(.+?)`", text):
+            known = [*(f"{scope}.{target}" for scope in scopes), target]
+            assert any(map(is_there, known)), f"{scopes[0]} refers to {target}"
 
 
 PUBLIC = {

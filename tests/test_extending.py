@@ -36,7 +36,7 @@ from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet, Penalty
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers import Adam, Nesterov
-from gdregress.solvers.descent.rules import RULES
+from gdregress.solvers.descent.rules import RULES, UpdateRule
 from gdregress.solvers.descent.schedules import SCHEDULES, Schedule
 from gdregress.solvers.descent.stopping import CRITERIA
 from gdregress.solvers.gap import OptimalityGap, prove
@@ -699,6 +699,40 @@ def test_a_rule_by_name_is_stored_and_goes_on(tmp_path, monkeypatch):
     labels = (y > np.median(y)).astype(int)
     batches.fit(X, labels)
     assert batches.loss_ < 0.95 * np.log(2)
+
+
+class Along(UpdateRule):
+    """Plain descent, written anew: its steps go along the gradient, and it says so."""
+
+    has_proximal_step = has_polyak_rate = True
+
+    def update(self, gradient, state):
+        return gradient, state
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"batch_size": 8}, {"learning_rate": "line_search"}, {"alpha": 0.1, "l1_ratio": 1.0}],
+    ids=str,
+)
+def test_a_rule_along_the_gradient_has_what_plain_descent_has(params):
+    X, y = table("huber")
+    params = {"max_iter": 5, "tol": 0, "random_state": 0, **params}
+    own, plain = (LinearRegression(solver=rule, **params).fit(X, y) for rule in (Along(), "gd"))
+    assert_array_equal(own.coef_, plain.coef_)
+
+
+def test_a_rule_that_searches_is_named_where_one_is_needed(monkeypatch):
+    X, y = table("poisson")
+    asked = LinearRegression(solver="adam", learning_rate="line_search")
+    unbounded = PoissonRegression(solver="adam")
+    for model in (asked, unbounded):
+        with pytest.raises(ValueError, match=r"solver='gd' or 'nesterov'[;,]"):
+            model.fit(X, y)
+    monkeypatch.setitem(RULES, "along", Along)
+    for model in (asked, unbounded):
+        with pytest.raises(ValueError, match=r"solver='gd', 'nesterov' or 'along'[;,]"):
+            model.fit(X, y)
 
 
 def test_the_steps_of_the_rule():

@@ -16,7 +16,7 @@ _COLUMNS = ("estimate", "std_error", "statistic", "p_value", "lower", "upper")
 
 @dataclass(frozen=True, repr=False)
 class CoefficientTable:
-    """What :func:`coefficient_table` returns; printed, it is a table of 80 columns.
+    """What ``coefficient_table`` returns; printed, it is a table of 80 columns.
 
     Arrays have one entry for each of `names`, in a row for each of `outputs` where there are
     several (targets, or the classes other than the reference). Quantities of the whole fit are

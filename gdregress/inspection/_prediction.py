@@ -113,7 +113,7 @@ def prediction_interval(
     estimator : estimator
         A fitted ``LinearRegression``, or a Pipeline or search that ends in one.
     X, y, sample_weight
-        The rows of the fit, as in :func:`coefficient_table`.
+        The rows of the fit, as in ``coefficient_table``.
     X_new : {array-like, sparse matrix} of shape (n_rows, n_features)
         Where to predict.
     confidence : float, default=0.95
@@ -126,7 +126,7 @@ def prediction_interval(
     Raises
     ------
     ValueError
-        Where :func:`coefficient_table` refuses, and for logistic regression.
+        Where ``coefficient_table`` refuses, and for logistic regression.
 
     References
     ----------

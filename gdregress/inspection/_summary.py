@@ -28,7 +28,7 @@ class Summary:
     refusal : str or None
         Why it has none.
     gap : GapBound
-        See :func:`optimality_gap`.
+        See ``optimality_gap``.
     loss : float
         The objective on the rows given, penalty included.
     """
@@ -76,7 +76,7 @@ def summary(
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
     sample_weight : array-like of shape (n_samples,), default=None
     confidence, cov_type, groups
-        As in :func:`coefficient_table`. Where that refuses, the page says why, and shows the
+        As in ``coefficient_table``. Where that refuses, the page says why, and shows the
         coefficients alone.
 
     Returns

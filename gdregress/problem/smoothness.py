@@ -26,6 +26,7 @@ class HessianBound:
     Parameters
     ----------
     objective : BlockObjective
+        Its penalty has one strength, for all models.
     max_gram_columns : int, default=2048
         No matrix is formed of more columns than these.
 

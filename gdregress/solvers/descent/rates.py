@@ -7,7 +7,6 @@ import numpy as np
 
 from ..needs import CURVATURE_BOUND
 from .coordinates import Coordinates
-from .rules import GradientDescent
 
 __all__ = ["NEEDS", "automatic_rate", "relaxed", "with_automatic_rate"]
 
@@ -32,8 +31,7 @@ def with_automatic_rate(objective, rule, settings):
     coordinates, full_batches = None, settings.batch_size is None
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
         coordinates = Coordinates.of(objective, rule)
-    # Bounds by the losses of the batches are derived for steps along the gradient itself.
-    polyak = isinstance(rule, GradientDescent) and not full_batches and objective.penalty.is_smooth
+    polyak = rule.has_polyak_rate and not full_batches and objective.penalty.is_smooth
     polyak = polyak and 0.5 * objective.reach**2 > _LEAST_GAIN
     if polyak:  # which the losses of the batches bound from there: a sample of the rows will do
         few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])

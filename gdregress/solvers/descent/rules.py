@@ -39,6 +39,7 @@ __all__ = [
     "Nesterov",
     "RMSProp",
     "UpdateRule",
+    "searching_rules",
 ]
 
 
@@ -46,8 +47,10 @@ class UpdateRule(BaseEstimator):
     """Base of the rules; see the module for the contract."""
 
     _ranges: ClassVar[dict[str, Range]] = {}
-    # The proximal step is derived for steps along the (extrapolated) gradient itself.
+    # Whether a step goes along the (extrapolated) gradient itself: for such steps the proximal step
+    # and the line search are derived, and for those of plain descent stochastic Polyak rates.
     has_proximal_step: bool = False
+    has_polyak_rate: bool = False
     looks_ahead: bool = False
     # Whether the mean of the iterates, of equal weights, is returned.
     average: bool = False
@@ -115,6 +118,7 @@ class GradientDescent(UpdateRule):
     """
 
     has_proximal_step: bool = True
+    has_polyak_rate: bool = True
 
     _ranges: ClassVar[dict[str, Range]] = {"average": TRUTH}
 
@@ -418,3 +422,8 @@ RULES: dict[str, type[UpdateRule]] = {
     "rmsprop": RMSProp,
     "adam": Adam,
 }
+
+
+def searching_rules() -> list[str]:
+    """The names of the rules whose steps a line search may choose."""
+    return [name for name, rule in RULES.items() if rule.has_proximal_step]

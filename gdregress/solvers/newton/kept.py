@@ -16,7 +16,7 @@ _FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finit
 class LazyMetric:
     """The Hessian M of all rows, kept for as long as steps in it make progress.
 
-    Steps are those of :class:`~.steps.QuasiNewton` in the metric of M, and :class:`~.choice.Pace`
+    Steps are those of ``steps.QuasiNewton`` in the metric of M, and ``choice.Pace``
     says when M is to be renewed (Doikov, Chayti & Jaggi 2023, "Second-order optimization with lazy
     Hessians").
 

@@ -52,7 +52,7 @@ _MAX_FACTORED, _WORTH = 2500, 0.8
 
 
 class RowSpace(Frame):
-    """Coordinates (U, intercept) of the rows less their mean: a frame of :attr:`objective`.
+    """Coordinates (U, intercept) of the rows less their mean: a frame of ``objective``.
 
     Attributes
     ----------
