@@ -1,15 +1,18 @@
 """Mini-batches: a few rows ``[X 1]``, and the epochs that go through all rows in such batches."""
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
-__all__ = ["epoch"]
+from .threads import fold
 
+__all__ = ["epoch", "gatherer_of_arrays", "gatherer_of_csr"]
 
-def _dot(A, B):
-    """``A B``, of a dense A in the fewest calls."""
-    return np.dot(A, B) if type(A) is np.ndarray else A @ B
+# Bytes of the rows that are gathered for some batches, and of those that are copied at once: they
+# are read again while they are in a near cache.
+_CHUNK_BYTES, _COPY_BYTES = 2**20, 2**18
 
 
 class Batch(NamedTuple):
@@ -19,8 +22,8 @@ class Batch(NamedTuple):
 
     Parameters
     ----------
-    rows : ndarray or CSR matrix of shape (n, n_features + 1)
-        ``A = [X 1]``.
+    rows : object of shape (n, n_features + 1)
+        ``A = [X 1]``: what a gatherer of ``design`` gives.
     y : ndarray of shape (n, n_columns) or None
     sample_weight : ndarray of shape (n,) or None
     """
@@ -32,26 +35,27 @@ class Batch(NamedTuple):
     def times(self, theta):
         """``A theta``, shape (n, K) of one model, else (n, M, K)."""
         if theta.shape[1] == 1:
-            return _dot(self.rows, theta[:, 0])
-        return _dot(self.rows, theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:])
+            return self.rows.dot(theta[:, 0])
+        return self.rows.dot(theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:])
 
     def pull(self, r):
         """``A^T r``, shape (n_features + 1, M, K), of r in the shape of :meth:`times`."""
         if r.ndim == 2:
-            return _dot(self.rows.T, r)[:, None]
-        return _dot(self.rows.T, r.reshape(len(r), -1)).reshape(-1, *r.shape[1:])
+            return self.rows.T.dot(r)[:, None]
+        return self.rows.T.dot(r.reshape(len(r), -1)).reshape(-1, *r.shape[1:])
 
 
 def epoch(blocks, generator, batch_size):
     """The mini-batches of one epoch over row blocks, in an order drawn from `generator`.
 
-    Rows are gathered in chunks of the size of a block, by all workers, and sliced from there: the
-    cost of gathering is paid once per chunk, not once per batch. A batch is good until the next is
+    Rows are gathered in chunks, by all workers, and sliced from there: the cost of gathering is
+    paid once per chunk, not once per batch. A batch is good until the next is
     asked for: they share their memory.
     """
     y, weight = blocks.y, blocks.sample_weight
     order = generator.permutation(blocks.n_samples)
-    chunk_rows = max(1, blocks.block_rows // batch_size) * batch_size
+    at_once = min(blocks.block_rows, blocks.design.rows_in(_CHUNK_BYTES))
+    chunk_rows = max(1, at_once // batch_size) * batch_size
     gather = blocks.design.gatherer(min(chunk_rows, blocks.n_samples), blocks.workers)
     for first in range(0, blocks.n_samples, chunk_rows):
         chosen = order[first : first + chunk_rows]
@@ -65,3 +69,96 @@ def epoch(blocks, generator, batch_size):
                 None if y is None else chunk_y[begin:end],
                 None if weight is None else chunk_weight[begin:end],
             )
+
+
+def gatherer_of_arrays(X, n_rows, workers):
+    """The gatherer of ``design`` of an array: all workers gather, in memory that is there already
+    and holds its ones, as the system would hand out new pages all the time."""
+    n_columns, is_plain = X.shape[1], X.flags.c_contiguous
+    n_copied = max(1, min(n_rows, _COPY_BYTES // max(1, X.dtype.itemsize * n_columns)))
+    taken = np.empty((workers, n_copied, n_columns), dtype=X.dtype)
+    bordered = np.ones((n_rows, n_columns + 1))
+
+    def gather(rows):
+        n_parts = min(workers, len(rows))
+
+        def gather_part(number):
+            first, last = number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts
+            for begin in range(first, last, n_copied):
+                chosen = rows[begin : min(begin + n_copied, last)]
+                copied = taken[number, : len(chosen)]
+                if is_plain:  # without looking at every index first
+                    np.take(X, chosen, axis=0, out=copied, mode="clip")
+                else:
+                    copied[...] = X[chosen]
+                bordered[begin : begin + len(chosen), :-1] = copied
+            return last - first
+
+        fold(gather_part, n_parts, operator.add, n_parts)
+        return bordered[: len(rows)]
+
+    return gather
+
+
+def gatherer_of_csr(X):
+    """The gatherer of ``design`` of a CSR matrix."""
+    return lambda rows: _Gathered(X[rows])
+
+
+class _Gathered:
+    """CSR rows with a column of ones, to be cut into batches.
+
+    To make a matrix of 32 rows takes SciPy as long as to multiply with it four times. Those of one
+    size are one matrix here, which is given the entries of one batch after the other.
+    """
+
+    def __init__(self, rows):
+        self.data, self.indices, self.indptr = rows.data, rows.indices, rows.indptr
+        if self.data.dtype != np.float64:
+            self.data = self.data.astype(np.float64)
+        self.shape = rows.shape
+        self._matrices = {}
+
+    def __getitem__(self, rows):
+        bounds = self.indptr[rows.start : rows.stop + 1]
+        n_rows, begin, end = len(bounds) - 1, bounds[0], bounds[-1]
+        matrix = self._matrices.get(n_rows)
+        if matrix is None:
+            matrix = self._matrices[n_rows] = _Bordered(n_rows, self.shape[1])
+        return matrix.holding(self.data[begin:end], self.indices[begin:end], bounds - begin)
+
+
+class _Bordered:
+    """``[X 1]`` of the CSR rows that it holds, with its products as an array has them."""
+
+    def __init__(self, n_rows, n_columns):
+        self.shape = n_rows, n_columns + 1
+        self._rows = sparse.csr_array((n_rows, n_columns))
+        self._columns = sparse.csc_array((n_columns, n_rows))
+        self.T = _Transposed(self._columns)
+
+    def holding(self, data, indices, indptr):
+        """The same matrix with other entries: those of X by rows are those of X^T by columns."""
+        for matrix in (self._rows, self._columns):
+            matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+        return self
+
+    def dot(self, theta):
+        """``X W + 1 b^T``."""
+        z = self._rows @ theta[:-1]
+        z += theta[-1]
+        return z
+
+
+class _Transposed:
+    """``[X 1]^T`` of the same."""
+
+    def __init__(self, columns):
+        self._columns = columns
+
+    def dot(self, r):
+        """``[X^T r; 1^T r]``."""
+        out = np.empty((self._columns.shape[0] + 1, r.shape[1]))
+        out[:-1] = self._columns @ r
+        out[-1] = np.add.accumulate(r)[-1]  # in the order of the rows, as SciPy adds the others
+        return out

@@ -27,7 +27,8 @@ design of all rows holds them as they came, and hands out the designs of blocks,
     A design of all rows, of some of them, in memory of its own.
 ``gatherer(n_rows, workers)``
     A function of up to `n_rows` indices that gives the matrix ``[X 1]`` of these rows, good until
-    it is called again. It has slices, products and a transpose.
+    it is called again. Its slices have a ``shape``, a transpose ``T``, and both a product ``dot``
+    with columns; of sparse rows a slice is good until the next.
 ``rows_in(n_bytes)``
     How many rows make a block of such a size.
 
@@ -45,15 +46,14 @@ A solver that has to choose asks what the rows cost, never what they are kept in
 Scales are exact, being powers of two, and rare, so they are not spared a copy of the block.
 """
 
-import operator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
+from .batches import gatherer_of_arrays, gatherer_of_csr
 from .row_gram import row_gram, row_gram_work
-from .threads import fold
 
 __all__ = ["DenseDesign", "Prices", "SparseDesign", "design_of", "stacked", "weigh"]
 
@@ -293,28 +293,7 @@ class DenseDesign(_Design):
         return DenseDesign(np.take(self.X, rows, axis=0) if is_plain else self.X[rows])
 
     def gatherer(self, n_rows, workers):
-        """The rows are gathered by all workers, in memory that is there already and holds its ones:
-        the system would hand out new pages all the time."""
-        X, taken = self.X, np.empty((n_rows, self.n_columns), dtype=self.X.dtype)
-        bordered = np.ones((n_rows, self.n_columns + 1))
-
-        def gather(rows):
-            n_parts = min(workers, len(rows))
-
-            def gather_part(number):
-                part = slice(number * len(rows) // n_parts, (number + 1) * len(rows) // n_parts)
-                if X.flags.c_contiguous:
-                    # Without looking at every index first.
-                    np.take(X, rows[part], axis=0, out=taken[part], mode="clip")
-                else:
-                    taken[part] = X[rows[part]]
-                bordered[part, :-1] = taken[part]
-                return part.stop - part.start
-
-            fold(gather_part, n_parts, operator.add, n_parts)
-            return bordered[: len(rows)]
-
-        return gather
+        return gatherer_of_arrays(self.X, n_rows, workers)
 
 
 class SparseDesign(_Design):
@@ -482,11 +461,7 @@ class SparseDesign(_Design):
         return SparseDesign(self.X[rows])
 
     def gatherer(self, n_rows, workers):
-        def gather(rows):
-            ones = np.ones((len(rows), 1))
-            return sparse.hstack([self.X[rows], ones], dtype=np.float64).tocsr()
-
-        return gather
+        return gatherer_of_csr(self.X)
 
 
 def _pays_as_dense(Z, n_columns):
