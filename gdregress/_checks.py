@@ -10,12 +10,10 @@ from numbers import Real
 import numpy as np
 from scipy import sparse
 from sklearn import get_config
-from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 
 __all__ = [
     "assert_finite",
-    "check_held_out",
     "check_initial_theta",
     "check_labels",
     "check_last_theta",
@@ -28,7 +26,6 @@ __all__ = [
     "naming",
     "normalised_weights",
     "real_numbers",
-    "split_rows",
 ]
 
 
@@ -268,37 +265,6 @@ def check_validation_arguments(estimator, X_val, y_val, sample_weight_val):
     if X_val is not None:
         weighs_alike = isinstance(sample_weight_val, Real)  # one weight for all
         check_consistent_length(X_val, y_val, None if weighs_alike else sample_weight_val)
-
-
-def check_held_out(estimator, n_samples, strata):
-    """How many rows `validation_fraction` sets aside: one at least, and of each class one stays."""
-    name, share = type(estimator).__name__, estimator.validation_fraction
-    n_held_out = int(np.ceil(share * n_samples))
-    needed = 1 if strata is None else len(np.unique(strata))
-    what = f"one row of each of the {needed} classes" if needed > 1 else "one row"
-    if n_samples - n_held_out < needed:
-        raise ValueError(
-            f"'validation_fraction'={share!r} of {name} sets {n_held_out} of the rows aside, and "
-            f"early_stopping=True needs {what} to fit (n_samples={n_samples}); choose another "
-            f"share, or pass X_val and y_val."
-        )
-    return n_held_out
-
-
-def split_rows(n_held_out, n_samples, strata, seed):
-    """The numbers of the rows to fit, and of those set aside, in the proportions of the classes.
-
-    Where classes are so many, or so small, that not every one can be on both sides, rows are drawn
-    from all but one of each class, which stays to be fitted.
-    """
-    rows = np.arange(n_samples)
-    by_class = None if strata is None else np.unique(strata, return_counts=True)[1]
-    if by_class is None or (by_class.min() > 1 and n_held_out >= len(by_class)):
-        return train_test_split(rows, test_size=n_held_out, random_state=seed, stratify=strata)
-    order = np.random.RandomState(seed).permutation(n_samples)
-    stay = order[np.unique(strata[order], return_index=True)[1]]
-    held_out = order[~np.isin(order, stay)][:n_held_out]
-    return np.setdiff1d(rows, held_out), held_out
 
 
 def check_room_for_triangle(estimator, n_columns):

@@ -11,22 +11,21 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import AuthenticationError, parent_process
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
 from time import monotonic, sleep
 from typing import Any
 
+from ._screen import INTERVAL, screen_for
 from ._watch import record_of
 
 __all__ = ["ProgressBar"]
 
-# Seconds between two looks at the record of a fit, and how old a task is when it gets a line: a
-# search makes hundreds of short fits that nobody could read.
-_INTERVAL = 0.1
+# How old a task is, in seconds, when it gets a line: a search makes hundreds of short fits that
+# nobody could read.
 _WORTH_A_LINE = 0.3
-# Fits whose lines are shown at once, and the columns that a terminal needs for more than the loss.
+# Fits whose lines are shown at once.
 _MAX_LINES = 12
-_WIDE = 100
 
 # Of this process, by the identity of the outermost fit: what hears of its tasks.
 _displays: dict = {}
@@ -93,7 +92,7 @@ class ProgressBar:
 
     def setup(self, estimator: Any, context: Any) -> None:
         """The outermost fit begins."""
-        screen = _screen(self.console)
+        screen = screen_for(self.console)
         if screen is not None:
             key = str(context.root_uuid)
             _displays[key] = _Display(screen)
@@ -171,7 +170,7 @@ class _Counter:
         task.completed += 1
         now = monotonic()
         old_enough = len(task.path) == 1 or now - task.began > _WORTH_A_LINE
-        if old_enough and now - task.told > _INTERVAL:
+        if old_enough and now - task.told > INTERVAL:
             task.told = now
             task.figures = _figures(record_of(context))
             self.tell(task)
@@ -256,7 +255,7 @@ class _Display(_Counter):
             except (EOFError, AuthenticationError):  # nobody that was asked to come
                 continue
             except OSError:  # one that left in the middle of it
-                sleep(_INTERVAL)
+                sleep(INTERVAL)
                 continue
             self._peers.append(connection)
             _thread(self._listen, connection).start()
@@ -294,87 +293,6 @@ def _hang_up(connection):
         with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
             end.shutdown(socket.SHUT_RDWR)
     connection.close()
-
-
-class _Screen:
-    """The lines of a display in a terminal or a notebook, drawn by rich."""
-
-    def __init__(self, progress, handle=None):
-        self._progress, self._handle = progress, handle
-        self._drawn = monotonic()
-
-    def add(self, label, total, path):
-        return self._progress.add_task(label, total=total, figures="", path=path)
-
-    def update(self, line, completed, figures):
-        n_shown = len(figures) if self._progress.console.width >= _WIDE else 1
-        fields = {"figures": "  ".join(figures[:n_shown])} if figures else {}
-        self._progress.update(line, completed=completed, **fields)
-        if self._handle is not None and monotonic() - self._drawn > _INTERVAL:
-            self._draw_in_notebook()
-
-    def finish(self, line, *, keep):
-        """A task has ended: all of it, however few its parts were in the end."""
-        if keep:
-            completed = self._progress.tasks[self._progress.task_ids.index(line)].completed
-            self._progress.update(line, total=max(1, completed), completed=max(1, completed))
-        else:
-            self._progress.remove_task(line)
-
-    def close(self):
-        if self._handle is None:
-            self._progress.stop()
-        else:
-            self._draw_in_notebook()
-
-    def _draw_in_notebook(self):
-        self._drawn = monotonic()
-        self._handle.update(self._progress)
-
-
-def _screen(console):
-    """A screen where somebody watches, else None."""
-    from rich.console import Console
-    from rich.errors import LiveError
-
-    wanted = console is not None
-    if not wanted:
-        in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
-        if in_ci or parent_process() is not None:
-            return None
-        console = Console(stderr=True)
-    progress = _bars(console)
-    if console.is_jupyter:
-        # rich's own live display asks for ipywidgets; an output that is replaced needs nothing.
-        from IPython.display import display
-
-        return _Screen(progress, display(progress, display_id=True))
-    if not (wanted or console.is_terminal):
-        return None
-    try:
-        progress.start()
-    except LiveError:  # another fit draws on this console already
-        return None
-    return _Screen(progress)
-
-
-def _bars(console):
-    """The table of bars, those of parts below that of the whole."""
-    from rich import progress
-    from rich.table import Column
-
-    class Bars(progress.Progress):
-        def get_renderables(self):
-            yield self.make_tasks_table(sorted(self.tasks, key=lambda task: task.fields["path"]))
-
-    return Bars(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=20),
-        progress.MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        progress.TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
-        progress.TextColumn("{task.fields[figures]}"),
-        console=console,
-    )
 
 
 def _path(context):

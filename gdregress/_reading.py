@@ -9,18 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from ._advice import names_of
 from ._checks import (
     assert_finite,
-    check_held_out,
     check_namespace,
     check_sample_weight,
     naming,
     real_numbers,
-    split_rows,
 )
 from .problem.objective import BlockObjective
 from .problem.penalty import ElasticNet
@@ -128,12 +127,43 @@ def held_out(estimator, data, seed, workers):
     n_samples = data.X.shape[0]
     rows = np.arange(n_samples) if data.weight is None else np.flatnonzero(data.weight)
     strata = data.target[rows, 0] if hasattr(estimator, "classes_") else None
-    n_held_out = check_held_out(estimator, len(rows), strata)
-    train, aside = (rows[part] for part in split_rows(n_held_out, len(rows), strata, seed))
+    n_held_out = _check_held_out(estimator, len(rows), strata)
+    train, aside = (rows[part] for part in _split_rows(n_held_out, len(rows), strata, seed))
     validation = data.rows(aside)
     # A bad value there would spoil the validation loss, and no step would notice it.
     assert_finite(estimator, validation.X)
     return data.rows(train), objective_over(estimator, validation, workers, ElasticNet())
+
+
+def _check_held_out(estimator, n_samples, strata):
+    """How many rows `validation_fraction` sets aside: one at least, and of each class one stays."""
+    name, share = type(estimator).__name__, estimator.validation_fraction
+    n_held_out = int(np.ceil(share * n_samples))
+    needed = 1 if strata is None else len(np.unique(strata))
+    what = f"one row of each of the {needed} classes" if needed > 1 else "one row"
+    if n_samples - n_held_out < needed:
+        raise ValueError(
+            f"'validation_fraction'={share!r} of {name} sets {n_held_out} of the rows aside, and "
+            f"early_stopping=True needs {what} to fit (n_samples={n_samples}); choose another "
+            f"share, or pass X_val and y_val."
+        )
+    return n_held_out
+
+
+def _split_rows(n_held_out, n_samples, strata, seed):
+    """The numbers of the rows to fit, and of those set aside, in the proportions of the classes.
+
+    Where classes are so many, or so small, that not every one can be on both sides, rows are drawn
+    from all but one of each class, which stays to be fitted.
+    """
+    rows = np.arange(n_samples)
+    by_class = None if strata is None else np.unique(strata, return_counts=True)[1]
+    if by_class is None or (by_class.min() > 1 and n_held_out >= len(by_class)):
+        return train_test_split(rows, test_size=n_held_out, random_state=seed, stratify=strata)
+    order = np.random.RandomState(seed).permutation(n_samples)
+    stay = order[np.unique(strata[order], return_index=True)[1]]
+    held_out = order[~np.isin(order, stay)][:n_held_out]
+    return np.setdiff1d(rows, held_out), held_out
 
 
 def look_for_bad_rows(estimator, X, history):

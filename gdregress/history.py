@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ._growing import FIRST_ROWS, GrowingRows
 from ._precision import held_in
 from ._typing import FloatArray, Theta
 
@@ -32,7 +33,6 @@ _pack_row = struct.Struct(
     "=" + "".join("q" if name in _INTEGER else "d" for name in COLUMNS)
 ).pack_into
 _ROW_SIZE = _ROW.itemsize
-_FIRST_ROWS = 16
 # What a table shows of a long record: so many rows of its beginning and of its end.
 _SHOWN_ROWS = 5
 
@@ -97,50 +97,6 @@ class StopReason(Reason, ReprEnum):
     EPOCH = "One pass over the rows given was made.", "one pass made"
 
 
-class _Rows:
-    """An array that grows at its end, at a cost per row that does not depend on their number.
-
-    Copies share the array and what they begin with: a row is written once, behind the last one,
-    and never changed. Who finds another's row behind its own last moves to an array of its own.
-    """
-
-    __slots__ = ("array", "begin", "end", "used")
-
-    def __init__(self, array, n_rows=0):
-        self.array, self.begin, self.end = array, 0, n_rows
-        self.used = [n_rows]  # rows written, by whomever shares the array
-
-    def __len__(self):
-        return self.end - self.begin
-
-    @property
-    def view(self):
-        """The rows; to be read only."""
-        return self.array[self.begin : self.end]
-
-    def append(self, row):
-        """Copy a row to the end."""
-        if self.end == len(self.array) or self.end != self.used[0]:
-            self.move()
-        self.array[self.end] = row
-        self.used[0] = self.end = self.end + 1
-
-    def move(self):
-        """Take an array of twice the length, of which nobody else knows."""
-        rows = self.view
-        array = np.empty((max(_FIRST_ROWS, 2 * len(rows)), *rows.shape[1:]), rows.dtype)
-        array[: len(rows)] = rows
-        self.array, self.begin, self.end, self.used = array, 0, len(rows), [len(rows)]
-
-    def truncate(self, n_rows):
-        """Forget all but the first rows."""
-        self.end = min(self.end, self.begin + n_rows)
-
-    def keep_last(self, n_rows):
-        """Forget all but the last rows."""
-        self.begin = max(self.begin, self.end - n_rows)
-
-
 class History(dict[str, NDArray[Any]]):
     """The record of a fit; row k is the state at theta^k, k = 0..n_iter_.
 
@@ -183,8 +139,8 @@ class History(dict[str, NDArray[Any]]):
     def __init__(self) -> None:
         # The names alone: whatever reads a dict past its methods finds no numbers to mistake.
         super().__init__(dict.fromkeys(COLUMNS))  # type: ignore[arg-type]
-        self._rows = _Rows(np.empty(_FIRST_ROWS, _ROW))
-        self._path: _Rows | None = None
+        self._rows = GrowingRows(np.empty(FIRST_ROWS, _ROW))
+        self._path: GrowingRows | None = None
         self._shapes: tuple[tuple[int, ...], tuple[int, ...], str] | None = None
         self._steps: History | None = None
         self._mark: tuple[int, int] | None = None
@@ -224,7 +180,7 @@ class History(dict[str, NDArray[Any]]):
     def record_path(self, theta: Theta) -> None:
         """Append a copy of theta to the path."""
         if self._path is None:
-            self._path = _Rows(np.empty((_FIRST_ROWS, *theta.shape)))
+            self._path = GrowingRows(np.empty((FIRST_ROWS, *theta.shape)))
         self._path.append(theta)
 
     def shape_path(
@@ -407,9 +363,9 @@ class History(dict[str, NDArray[Any]]):
         rows = np.empty(len(packed["rows"]), _ROW)
         for k, name in enumerate(COLUMNS):
             rows[name] = stored.get(k, rows["iteration"] if name == "step" else np.nan)
-        history._rows = _Rows(rows, len(rows))
+        history._rows = GrowingRows(rows, len(rows))
         if "path" in packed:
-            history._path = _Rows(np.array(packed["path"]), len(packed["path"]))
+            history._path = GrowingRows(np.array(packed["path"]), len(packed["path"]))
             if packed["shapes"] is not None:
                 coef_shape, intercept_shape, dtype = packed["shapes"]
                 history._shapes = tuple(coef_shape), tuple(intercept_shape), dtype

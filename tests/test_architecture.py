@@ -20,6 +20,7 @@ ORDER = [
     "_ranges",
     "rows",
     "problem",
+    "_growing",
     "history",
     "solvers",
     "_synonyms",
@@ -39,6 +40,7 @@ ORDER = [
     "linear",
     "logistic",
     "gdregress",  # the package's own __init__
+    "_screen",
     "_progress",
     "checkpoint",
     "callback",

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from gdregress.rows.design import design_of, stacked
+from gdregress.rows.containers import design_of, stacked
 from gdregress.rows.frame import Frame
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from gdregress.rows.design import design_of
+from gdregress.rows.containers import design_of
 from gdregress.rows.frame import Frame
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from gdregress.problem import kernels as of_loss
 from gdregress.rows import kernels
 from gdregress.rows.blocks import Block, PerRow, RowBlocks
 from gdregress.rows.columns import ColumnStatistics
-from gdregress.rows.design import design_of
+from gdregress.rows.containers import design_of
 from gdregress.rows.frame import Frame
 
 N_ROWS, N_FEATURES = 7, 4

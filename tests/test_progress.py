@@ -129,7 +129,7 @@ def test_it_looks_at_the_clock_and_not_at_every_iteration(monkeypatch):
     completed = [args[3] for args in told]
     assert completed[0] == 0
     assert completed[-1] == 5000
-    assert 10 < len(completed) < 5000 * 2e-3 / progress._INTERVAL + 10
+    assert 10 < len(completed) < 5000 * 2e-3 / progress.INTERVAL + 10
     assert completed == sorted(completed)
 
 
@@ -168,7 +168,7 @@ def test_forked_workers_tell_and_do_not_draw(monkeypatch):
         draw(self, *args)
 
     monkeypatch.setattr(progress._Display, "_draw", noting)
-    for name in ("_WORTH_A_LINE", "_INTERVAL"):  # which a fork inherits
+    for name in ("_WORTH_A_LINE", "INTERVAL"):  # which a fork inherits
         monkeypatch.setattr(progress, name, 0.0)
     model, case = sigmoid(max_iter=200)
     search = GridSearchCV(model, {"learning_rate": [0.01, 0.1]}, cv=2, n_jobs=2, refit=False)
@@ -182,7 +182,7 @@ def test_forked_workers_tell_and_do_not_draw(monkeypatch):
 
 
 def test_a_stranger_at_the_door_is_turned_away():
-    display = progress._Display(progress._screen(terminal()[0]))
+    display = progress._Display(progress.screen_for(terminal()[0]))
     address, secret = display.address()
     with pytest.raises(AuthenticationError):
         Client(address, authkey=b"guessed")
@@ -195,7 +195,7 @@ def test_a_stranger_at_the_door_is_turned_away():
 def test_strangers_who_leave_at_once_do_not_keep_the_door_shut():
     """Each may end the handshake anywhere; closing the display had to wait for ever then."""
     for _ in range(5):
-        display = progress._Display(progress._screen(terminal()[0]))
+        display = progress._Display(progress.screen_for(terminal()[0]))
         address, secret = display.address()
         for _ in range(5):
             with socket.socket(socket.AF_UNIX) as stranger:

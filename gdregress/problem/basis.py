@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg
 
 from ..rows.columns import largest_values
-from ..rows.design import DenseDesign
+from ..rows.dense import DenseDesign
 from ..rows.frame import Frame
 from ..rows.kernels import LargestMove
 from ..rows.overflow import overflow

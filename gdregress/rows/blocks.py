@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batches import epoch
-from .design import design_of
+from .containers import design_of
 from .frame import Frame
 from .kernels import LinearPredictor, PulledBack
 from .threads import fold

@@ -20,8 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .design import DenseDesign, SparseDesign, _as_float64, weigh
+from .dense import DenseDesign
+from .design import as_float64, weigh
 from .frame import Frame
+from .sparse import SparseDesign
 
 __all__ = ["PartsDesign", "in_parts"]
 
@@ -77,7 +79,7 @@ class PartsDesign(DenseDesign):
 
     @property
     def rows(self):
-        return DenseDesign(_as_float64(self.X), self.frame).rows
+        return DenseDesign(as_float64(self.X), self.frame).rows
 
     def in_frame(self, frame):
         """Kept, too, for the next pass in the same frame."""
@@ -101,7 +103,7 @@ class PartsDesign(DenseDesign):
         return run
 
     def take(self, rows):
-        return DenseDesign(_as_float64(self.X[rows]), self.frame)
+        return DenseDesign(as_float64(self.X[rows]), self.frame)
 
     def copied(self, rows):
         X = DenseDesign(self.X).copied(rows).X
@@ -177,7 +179,7 @@ class PartsDesign(DenseDesign):
         total = 0.0
         for begin in range(0, self.n_rows, max(1, _SLAB_BYTES // (8 * self.n_columns))):
             rows = slice(begin, begin + max(1, _SLAB_BYTES // (8 * self.n_columns)))
-            slab = DenseDesign(_as_float64(self.X[rows]), self.frame)
+            slab = DenseDesign(as_float64(self.X[rows]), self.frame)
             total = total + slab.gram(None if s is None else s[rows])
         return total
 
@@ -244,7 +246,7 @@ def _guess(blocks, least_numbers):
     n_samples, n_features = blocks.n_samples, blocks.n_features
     if not blocks.stores_zeros or n_samples * n_features < least_numbers:
         return None, 0.0
-    sample = _as_float64(blocks.X[:: max(1, n_samples // _SAMPLE_ROWS)])
+    sample = as_float64(blocks.X[:: max(1, n_samples // _SAMPLE_ROWS)])
     usual = np.sort(sample, axis=0)[len(sample) // 2]
     share = (sample != usual).mean(axis=0)
     rare = share <= _MAX_SHARE

@@ -9,7 +9,7 @@ from ..._linalg import append_rows
 from ...problem.moments import CentredFactor
 from ...problem.quadratic import QuadraticObjective
 from ...rows.blocks import RowBlocks
-from ...rows.design import stacked
+from ...rows.containers import stacked
 from ...rows.frame import Frame
 from ...rows.kernels import RFactor
 from .exact import solve_least_squares

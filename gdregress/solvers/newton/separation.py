@@ -41,7 +41,7 @@ from ..._linalg import rank_threshold
 from ...problem.basis import Basis, worthwhile_basis
 from ...problem.margins import largest_move, margins
 from ...rows.columns import spans
-from ...rows.design import stacked
+from ...rows.containers import stacked
 from ...rows.kernels import Moments
 from .choice import sampled_metric
 from .full import FullMetric

@@ -1,0 +1,199 @@
+"""Rows in a CSR matrix, by what is done with them; see ``design``."""
+
+import numpy as np
+from scipy import sparse
+
+from .batches import gatherer_of_csr
+from .dense import DenseDesign, units
+from .design import Design, Prices
+from .row_gram import row_gram, row_gram_work
+
+__all__ = ["SparseDesign"]
+
+# Numbers of a dense slab of rows, 1 MiB.
+_SLAB_NUMBERS = 2**17
+
+
+class SparseDesign(Design):
+    """Rows in a CSR matrix that stores no entry twice; see ``design``."""
+
+    stores_zeros = False
+    prices = Prices(gradient=3.3, product=2.0, as_dense=2.0, pair=6.0, more=1.0)
+
+    def _moved(self):
+        """X with its entries shifted and scaled, and what it does not store filled in."""
+        X, frame = self.X, self.frame
+        data, n_stored = X.data, 0
+        if frame.is_shifted:
+            by = frame.shift[X.indices]
+            data, n_stored = data - by, np.count_nonzero(by)
+        if frame.is_scaled:
+            data = data / frame.scale[X.indices]
+        moved = type(X)((data, X.indices, X.indptr), shape=X.shape)
+        if n_stored == self.n_rows * len(frame.far):
+            return moved
+        return moved + self._filling()
+
+    def _filling(self):
+        """What the entries that X does not store become in the shifted columns."""
+        X, far = self.X, self.frame.far
+        place = np.full(self.n_columns, -1)
+        place[far] = np.arange(len(far))
+        place = place[X.indices]
+        stored = np.flatnonzero(place >= 0)
+        rows = np.searchsorted(X.indptr, stored, side="right") - 1
+        missing = np.ones((self.n_rows, len(far)), dtype=bool)
+        missing[rows, place[stored]] = False
+        rows, place = np.nonzero(missing)
+        columns = far[place]
+        entries = -self.frame.shift[columns] / self.frame.scale[columns]
+        return type(X)((entries, (rows, columns)), shape=X.shape)
+
+    def dense(self):
+        return self.rows.toarray()
+
+    def _product(self, coef):
+        if coef.ndim == 1 and not coef.any():  # the intercept alone
+            return np.zeros(self.n_rows)
+        return (self.rows @ coef).T
+
+    @staticmethod
+    def _dot(A, B):
+        return A @ B
+
+    _cross = staticmethod(lambda A, B: (A.T @ B).toarray())
+
+    @staticmethod
+    def _gram(Z):
+        if not _pays_as_dense(Z, Z.shape[1]):
+            return (Z.T @ Z).toarray()
+        return sum(np.dot(rows.T, rows) for rows in _dense_slabs(Z))
+
+    def outer_grams(self, r, s=None):
+        if not _pays_as_dense(self.rows, self.n_columns * r.shape[1]):
+            return super().outer_grams(r, s)
+        own = square = 0.0
+        begin = 0
+        for rows in _dense_slabs(self.rows, r.shape[1]):
+            run = slice(begin, begin + len(rows))
+            weight = None if s is None else s[run]
+            parts = DenseDesign(rows).outer_grams(r[run], weight)
+            own, square, begin = own + parts[0], square + parts[1], run.stop
+        return own, square
+
+    @staticmethod
+    def _weighted(rows, weight):
+        return rows.multiply(weight[:, None]).tocsr()
+
+    def _squares(self):
+        return self.rows.power(2)
+
+    def _bordered(self):
+        return sparse.hstack([self.rows, np.ones((self.n_rows, 1))]).tocsr()
+
+    @staticmethod
+    def _stacked(rows, r):
+        return sparse.hstack([rows.multiply(column[:, None]) for column in r.T]).tocsr()
+
+    def row_squares(self):
+        return np.asarray(self.rows.power(2).sum(axis=1)).ravel()
+
+    def _limits(self):
+        return np.vstack([self.X.min(axis=0).toarray(), self.X.max(axis=0).toarray()])
+
+    def statistics(self, share=None):
+        """Entries that are not stored are zero."""
+        columns = self.X.tocsc()
+        n_stored = np.diff(columns.indptr)
+        occupied = np.flatnonzero(n_stored)
+        begin = columns.indptr[occupied]
+
+        def per_column(reduce, entries):
+            out = np.zeros(self.n_columns)
+            out[occupied] = reduce.reduceat(entries, begin) if len(begin) else 0.0
+            return out
+
+        low, high = per_column(np.minimum, columns.data), per_column(np.maximum, columns.data)
+        full = n_stored == self.n_rows
+        low = np.where(full, low, np.minimum(low, 0.0))
+        high = np.where(full, high, np.maximum(high, 0.0))
+        unit = units(low, high)
+        data = columns.data / np.repeat(unit, n_stored)
+        if share is None:
+            share, missing = 1.0 / self.n_rows, 1.0 - n_stored / self.n_rows
+        else:
+            share = share[columns.indices]
+            missing = np.where(full, 0.0, np.maximum(1.0 - per_column(np.add, share), 0.0))
+        mean = per_column(np.add, share * data)
+        data -= np.repeat(mean, n_stored)
+        data *= data
+        square = per_column(np.add, share * data) + missing * mean**2
+        return low, high, mean * unit, np.sqrt(square) * unit
+
+    def usual(self):
+        return np.zeros(self.n_columns)
+
+    def n_unusual(self, usual):
+        return np.bincount(self.X.indices, minlength=self.n_columns)
+
+    def unusual(self, columns, usual):
+        return self.X[:, columns].toarray() != usual[columns]
+
+    @property
+    def slab_rows(self):
+        return max(256, 4 * self.n_columns)
+
+    @property
+    def n_stored(self):
+        return self.X.nnz
+
+    def gram_work(self):
+        return np.sum(np.diff(self.X.indptr).astype(np.float64) ** 2)
+
+    def row_gram_work(self):
+        return row_gram_work(self.X)
+
+    def row_gram(self, mean, scale=None):
+        rows = self.rows
+        if scale is not None:
+            data = rows.data * scale[rows.indices]
+            rows = type(rows)((data, rows.indices, rows.indptr), shape=rows.shape)
+            mean = mean * scale
+        return row_gram(rows, mean)
+
+    def rows_in(self, n_bytes):
+        # A block of its own costs as much as a million additions: it has to be larger.
+        return 4 * n_bytes // max(1, self.X.nnz // max(1, self.n_rows) * 12 + 8)
+
+    def _run(self, begin, end):
+        """Consecutive rows, without the copy that a slice makes."""
+        X = self.rows
+        if (begin, end) == (0, self.n_rows):
+            return X
+        first, last = X.indptr[begin], X.indptr[end]
+        indptr = X.indptr[begin : end + 1] - first
+        parts = X.data[first:last], X.indices[first:last], indptr
+        return type(X)(parts, shape=(end - begin, self.n_columns))
+
+    def copied(self, rows):
+        return SparseDesign(self.X[rows])
+
+    def gatherer(self, n_rows, workers):
+        return gatherer_of_csr(self.X)
+
+
+def _pays_as_dense(Z, n_columns):
+    """Whether the Gram matrix of so many columns made of Z takes BLAS less than SciPy takes.
+
+    In nanoseconds a row, with p columns and r entries in a row, 4 p + p^2 / 45 dense and 6 r^2
+    sparse (measured, one core of 2020).
+    """
+    stored = Z.nnz / max(1, Z.shape[0]) * (n_columns / max(1, Z.shape[1]))
+    return n_columns * (4.0 + n_columns / 45.0) < 6.0 * stored**2
+
+
+def _dense_slabs(Z, n_copies=1):
+    """Some rows of Z after the other as dense arrays; of each so many copies fit the cache."""
+    n_rows = max(64, _SLAB_NUMBERS // (Z.shape[1] * n_copies))
+    for begin in range(0, Z.shape[0], n_rows):
+        yield Z[begin : begin + n_rows].toarray()
