@@ -85,10 +85,12 @@ def test_gathered_rows_have_their_ones(container, workers):
     X = RNG.standard_normal((N_ROWS, N_FEATURES)).astype(np.float32)
     gather = design_of(CONTAINERS[container](X)).gatherer(5, workers)
     for chosen in (np.array([8, 1, 1, 0, 4]), np.array([2, 3])):
-        found = gather(chosen)
-        found = found.toarray() if sparse.issparse(found) else found
-        assert_array_equal(found, np.column_stack([X[chosen], np.ones(len(chosen))]))
-        assert found.dtype == np.float64
+        found, expected = gather(chosen), np.column_stack([X[chosen], np.ones(len(chosen))])
+        for rows in (slice(0, len(chosen)), slice(1, 2)):
+            batch = found[rows]
+            assert batch.shape == expected[rows].shape
+            assert_array_equal(batch.dot(np.eye(N_FEATURES + 1)), expected[rows])
+            assert_array_equal(batch.T.dot(np.eye(batch.shape[0])), expected[rows].T)
 
 
 def test_entries_stored_twice_count_once():
