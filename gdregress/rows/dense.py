@@ -29,7 +29,9 @@ class DenseDesign(Design):
 
     @staticmethod
     def _dot(A, B):
-        return np.dot(A, B)  # which releases the GIL where @ may not
+        # np.dot releases the GIL where @ may not. With the few columns of B as its rows, BLAS reads
+        # A as it lies in memory: up to twice as fast as the product as it stands.
+        return np.dot(A, B) if B.ndim == 1 else np.dot(B.T, A.T).T
 
     _cross = staticmethod(lambda A, B: np.dot(A.T, B))
 
