@@ -112,3 +112,20 @@ def test_rows_below_rows():
     found = stacked(sparse.csr_array(above), sparse.csr_array(below))
     assert sparse.issparse(found)
     assert_array_equal(found.toarray(), both)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_unusual_entries_are_told_by_row_and_place(container):
+    X = np.array([[0.0, 1.0, 0.0], [2.0, 0.0, 0.0], [0.0, 3.0, 4.0], [0.0, 0.0, 5.0]])
+    design = design_of(CONTAINERS[container](X)).part(0, 4)
+    rows, places = design.unusual(np.array([2, 0]), np.zeros(3))
+    found = sorted(zip(rows.tolist(), places.tolist(), strict=True))
+    assert found == [(1, 1), (2, 0), (3, 0)]
+    assert (np.diff(rows) >= 0).all()
+
+
+def test_a_stored_zero_is_not_unusual():
+    X = sparse.csr_matrix((np.array([0.0, 1.0]), (np.array([0, 1]), np.array([0, 0]))))
+    rows, places = design_of(X).part(0, 2).unusual(np.array([0]), np.zeros(1))
+    assert_array_equal(rows, [1])
+    assert_array_equal(places, [0])

@@ -79,7 +79,7 @@ class DenseDesign(Design):
         return np.count_nonzero(usual != self.X, axis=0)
 
     def unusual(self, columns, usual):
-        return self.X[:, columns] != usual[columns]
+        return np.nonzero(self.X[:, columns] != usual[columns])
 
     @property
     def slab_rows(self):

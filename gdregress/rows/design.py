@@ -16,7 +16,8 @@ With n rows, p columns, theta of shape (p + 1, M, K), intercept last, and weight
     The rows themselves; of so many at a time as ``slab_rows`` says.
 ``limits()``, ``statistics(share)``, ``usual()``, ``n_unusual(usual)``, ``unusual(columns, usual)``
     Of every column: its range; its range, mean and spread, whatever the frame, rows weighing
-    `share`; what nearly all of its entries are, if anything; how many are not; which ones.
+    `share`; what nearly all of its entries are, if anything; how many are not; which ones of some
+    columns, as their rows, in order, and the places of their columns among those.
 
 Dense or sparse, shifted or scaled, with the column of ones: nobody but the design asks. A
 design of all rows holds them as they came, and hands out the designs of blocks, in float64:

@@ -78,16 +78,20 @@ def _entries(blocks, rows, usual):
 
 def _first_rows(blocks, columns, usual):
     """The first rows that have an unusual entry in one of the columns."""
-    seen = np.zeros(len(columns), dtype=np.int64)
+    seen = np.zeros(len(columns), dtype=np.intp)
     found = []
     for begin in range(0, blocks.n_samples, blocks.block_rows):
         end = min(begin + blocks.block_rows, blocks.n_samples)
-        entries = blocks.design.part(begin, end).unusual(columns, usual)
+        rows, places = blocks.design.part(begin, end).unusual(columns, usual)
         if blocks.sample_weight is not None:
-            entries &= blocks.sample_weight[begin:end, None] > 0.0
-        wanted = entries & (np.cumsum(entries, axis=0) + seen <= _RARE)
-        found.append(begin + np.flatnonzero(wanted.any(axis=1)))
-        seen += entries.sum(axis=0)
+            weighs = blocks.sample_weight[begin + rows] > 0.0
+            rows, places = rows[weighs], places[weighs]
+        order = np.argsort(places, kind="stable")
+        counts = np.bincount(places, minlength=len(columns))
+        # How many were there before, in the same column.
+        before = np.arange(len(order)) + np.repeat(seen - np.cumsum(counts) + counts, counts)
+        found.append(begin + np.unique(rows[order[before < _RARE]]))
+        seen += counts
         if seen.min() >= _RARE:
             break
     return np.concatenate(found)

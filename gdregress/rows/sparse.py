@@ -37,13 +37,9 @@ class SparseDesign(Design):
     def _filling(self):
         """What the entries that X does not store become in the shifted columns."""
         X, far = self.X, self.frame.far
-        place = np.full(self.n_columns, -1)
-        place[far] = np.arange(len(far))
-        place = place[X.indices]
-        stored = np.flatnonzero(place >= 0)
-        rows = np.searchsorted(X.indptr, stored, side="right") - 1
+        _, rows, places = _stored_in(X, far)
         missing = np.ones((self.n_rows, len(far)), dtype=bool)
-        missing[rows, place[stored]] = False
+        missing[rows, places] = False
         rows, place = np.nonzero(missing)
         columns = far[place]
         entries = -self.frame.shift[columns] / self.frame.scale[columns]
@@ -137,7 +133,9 @@ class SparseDesign(Design):
         return np.bincount(self.X.indices, minlength=self.n_columns)
 
     def unusual(self, columns, usual):
-        return self.X[:, columns].toarray() != usual[columns]
+        stored, rows, places = _stored_in(self.X, columns)
+        entries = self.X.data[stored] != 0.0
+        return rows[entries], places[entries]
 
     @property
     def slab_rows(self):
@@ -180,6 +178,15 @@ class SparseDesign(Design):
 
     def gatherer(self, n_rows, workers):
         return gatherer_of_csr(self.X)
+
+
+def _stored_in(X, columns):
+    """What a CSR matrix stores in some columns: where, in which rows, which columns of these."""
+    places = np.full(X.shape[1], -1, dtype=np.intp)
+    places[columns] = np.arange(len(columns))
+    places = places[X.indices]
+    stored = np.flatnonzero(places >= 0)
+    return stored, np.searchsorted(X.indptr, stored, side="right") - 1, places[stored]
 
 
 def _pays_as_dense(Z, n_columns):
