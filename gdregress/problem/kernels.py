@@ -219,16 +219,15 @@ class BatchGradient:
 
 @dataclass(frozen=True)
 class BatchLossGradient:
-    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch and its gradient, from one product."""
+    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch, a number of one model, and its gradient, from
+    one product."""
 
     loss: Any
 
     def __call__(self, batch, theta):
         _, y, s = batch
-        z = batch.times(theta)
-        single = z.ndim == 2
-        total, residual = self.loss.of_batch(y, z[:, None] if single else z, s)
-        return total, batch.pull(weigh(residual[:, 0] if single else residual, s))
+        total, residual = self.loss.of_batch(y, batch.times(theta), s)
+        return total, batch.pull(weigh(residual, s))
 
 
 @dataclass(frozen=True)

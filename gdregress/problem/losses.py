@@ -16,7 +16,8 @@ The contract of every loss in this module, with ``n`` rows, ``M`` models and ``K
 ``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
     The weighted sum of the values, and the same gradient: what a pass over the rows needs.
 ``of_batch(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
-    The same of few rows, in as few calls as it takes; it may overwrite z.
+    The same of few rows, in as few calls as it takes: z of shape (n, K) (one model), where the sum
+    is a number, or (n, M, K); it may overwrite z.
 ``best_constant(y, sample_weight, fit_intercept)`` : float
     ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
     The root, for squares of small targets underflow.
@@ -147,7 +148,10 @@ class Loss:
 
     def of_batch(self, y, z, sample_weight):
         """:meth:`sum_and_gradient` of few rows, in as few calls as it takes; z is overwritten."""
-        return self.sum_and_gradient(y, z, sample_weight)
+        if z.ndim == 3:
+            return self.sum_and_gradient(y, z, sample_weight)
+        total, gradient = self.sum_and_gradient(y, z[:, None], sample_weight)
+        return float(total[0]), gradient[:, 0]
 
     @staticmethod
     def moves(dz):
@@ -291,11 +295,11 @@ class LogLoss(Separate):
         return np.dot(sample_weight, value[:, :, 0]), gradient
 
     def of_batch(self, y, z, sample_weight):
-        y = y[:, None]
+        y = y if z.ndim == 2 else y[:, None]
         t = (1.0 - 2.0 * y) * z
-        value = np.logaddexp(0.0, t, out=t)[:, :, 0]
-        total = value.sum(axis=0) if sample_weight is None else np.dot(sample_weight, value)
-        return total, self.gradient(y, z)
+        value = np.logaddexp(0.0, t, out=t)[..., 0]
+        total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
+        return float(total) if z.ndim == 2 else total, self.gradient(y, z)
 
     @staticmethod
     def gradient(y, z):

@@ -158,24 +158,34 @@ class BlockObjective:
 
         ``1/b sum_{i in batch} (m s_i / S) grad loss_i``, the penalty in full.
         """
-        return self._batch_mean(batch, theta, self._batch_gradient(batch, theta))
+        return self._batch_mean(batch, theta, self._batch_gradient(batch, theta))[0]
 
     def batch_value_and_gradient(self, batch, theta):
-        """:meth:`batch_value` and :meth:`batch_gradient`, from one product with the rows."""
+        """:meth:`batch_value`, of one model a number, and :meth:`batch_gradient`, from one product
+        with the rows."""
         total, gradient = self._batch_loss_gradient(batch, theta)
         total = total * (self._rows_per_weight / batch.rows.shape[0])
-        if self.penalty.has_l2 or not self.penalty.is_smooth:
-            total += self.penalty.value(theta)
-        return total, self._batch_mean(batch, theta, gradient)
+        gradient, pull = self._batch_mean(batch, theta, gradient)
+        if pull is not None:  # of the ridge 1/2 l2 |W|^2: l2 W
+            if theta.shape[1] == 1:
+                total += 0.5 * float(np.vdot(pull, theta))
+            else:
+                total += 0.5 * np.einsum("jmk,jmk->m", pull, theta)
+        if not self.penalty.is_smooth:
+            total += self.penalty.rough_value(theta)
+        return total, gradient
 
     def _batch_mean(self, batch, theta, gradient):
-        """The mean of a sum of gradients over a mini-batch, with the penalty's."""
+        """The mean of a sum of gradients over a mini-batch, with that of the ridge; and the latter,
+        None where there is none."""
         gradient *= self._rows_per_weight / batch.rows.shape[0]
         if not self.fit_intercept:
             gradient[-1] = 0.0
-        if self.penalty.has_l2:
-            gradient += self._ridge * theta
-        return gradient
+        if not self.penalty.has_l2:
+            return gradient, None
+        pull = self._ridge * theta
+        gradient += pull
+        return gradient, pull
 
     def batch_value(self, batch, theta):
         """The loss whose gradient :meth:`batch_gradient` is, penalty included, shape (M,)."""

@@ -179,7 +179,7 @@ class _Loop:
             before, losses = None if records is None else run.reported, None
             if sees_batches:
                 losses, gradient = objective.batch_value_and_gradient(block, run.point)
-                losses = losses.tolist()
+                losses = [losses] if len(self.running) == 1 else losses.tolist()
             else:
                 gradient = objective.batch_gradient(block, run.point)
                 if records is not None:
