@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from plain import KINDS, Plain
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 
+from gdregress import LinearRegression, LogisticRegression
 from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers import GradientDescent
 
 N_ROWS, N_FEATURES, ALPHA = 40, 3, 0.3
 
@@ -99,3 +103,37 @@ def test_an_evaluation_of_many_models_and_what_the_l1_norm_is_to_it(name):
         assert_allclose(at.smooth_loss[m], plain.loss(theta[:, m]), rtol=1e-12)
         assert_allclose(at.loss[m], plain.loss(theta[:, m]) + l1, rtol=1e-12)
         assert_allclose(at.gradient[:, m], plain.gradient(theta[:, m]), atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["gd", "nesterov", GradientDescent(average=True)])
+@pytest.mark.parametrize("batch_size", [None, 10])
+@pytest.mark.parametrize("draw_rows", [np.asarray, csr_array])
+def test_a_descent_is_judged_by_its_last_evaluation(monkeypatch, solver, batch_size, draw_rows):
+    """The start and five iterations or epochs are six passes; how far the optimum is takes none,
+    as the gradient of the intercept alone says that it is elsewhere."""
+    kernels, reduce = [], RowBlocks.reduce
+
+    def counted(blocks, kernel, *args):
+        kernels.append(type(kernel).__name__)
+        return reduce(blocks, kernel, *args)
+
+    monkeypatch.setattr(RowBlocks, "reduce", counted)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((N_ROWS, N_FEATURES)), rng.integers(0, 2, N_ROWS)
+    model = LogisticRegression(solver=solver, alpha=0.1, learning_rate=0.1, random_state=0)
+    model.set_params(batch_size=batch_size, max_iter=5, tol=0).fit(draw_rows(X), y)
+    assert kernels == ["LossGradient"] * 6
+    assert not model.converged_
+    best = LogisticRegression(alpha=0.1, tol=1e-14).fit(X, y)
+    assert model.optimality_gap_ >= model.loss_ - best.loss_ > 0.0
+
+
+def test_a_best_iterate_that_is_not_the_last_is_evaluated_for_itself():
+    """Too long steps end above their start: what is returned was seen long before."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((N_ROWS, N_FEATURES)), rng.standard_normal(N_ROWS)
+    model = LinearRegression(solver="gd", learning_rate=50.0, max_iter=100)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    best = LinearRegression(solver="lstsq").fit(X, y)
+    assert_allclose(model.optimality_gap_, model.loss_ - best.loss_, rtol=1e-9)

@@ -54,6 +54,10 @@ def starts_of(objective, n_models, seed=0):
     return list(theta)
 
 
+def reasons_of(ends):
+    return [end.reason for end in ends]
+
+
 def both(objective, rule, rates, **changed):
     """The states and the reasons of models that descended together, and of each alone."""
     starts = starts_of(objective, len(rates))
@@ -62,12 +66,13 @@ def both(objective, rule, rates, **changed):
     gap = OptimalityGap(objective)
     together = [begun(objective, rule, start, stochastic=stochastic) for start in starts]
     asked = replace(settings, learning_rate=np.array(rates))
-    reasons = descend(objective, rule, asked, together, gap=gap)
+    reasons = reasons_of(descend(objective, rule, asked, together, gap=gap))
     alone, expected = [], []
     for start, rate in zip(starts, rates, strict=True):
         state = begun(objective, rule, start, stochastic=stochastic)
         asked = replace(settings, learning_rate=rate)
-        expected += descend(objective, rule, asked, [state], gap=OptimalityGap(objective))
+        ends = descend(objective, rule, asked, [state], gap=OptimalityGap(objective))
+        expected += reasons_of(ends)
         alone.append(state)
     return together, reasons, alone, expected
 
@@ -195,11 +200,12 @@ def test_early_stopping_of_each(name):
     settings = settings_of(early_stopping=True, max_iter=30)
     together = [begun(objective, rule, start) for start in starts]
     asked = replace(settings, learning_rate=np.array(rates))
-    reasons = descend(objective, rule, asked, together, validation=validation)
+    reasons = reasons_of(descend(objective, rule, asked, together, validation=validation))
     for start, rate, one, reason in zip(starts, rates, together, reasons, strict=True):
         alone = begun(objective, rule, start)
         asked = replace(settings, learning_rate=rate)
-        assert descend(objective, rule, asked, [alone], validation=validation) == [reason]
+        ends = descend(objective, rule, asked, [alone], validation=validation)
+        assert reasons_of(ends) == [reason]
         assert one.best_validated.iteration == alone.best_validated.iteration
         assert_allclose(one.best_validated.theta, alone.best_validated.theta, rtol=1e-7, atol=1e-9)
 
@@ -232,7 +238,7 @@ def test_one_pass_an_iteration_for_those_that_run():
     starts = starts_of(objective, 3, seed=1)
     states = [begun(objective, GradientDescent(), start) for start in starts]
     settings = settings_of(learning_rate=np.array(rates), max_iter=20)
-    reasons = descend(objective, GradientDescent(), settings, states)
+    reasons = reasons_of(descend(objective, GradientDescent(), settings, states))
     assert reasons == [StopReason.MAX_ITER, StopReason.MAX_ITER, StopReason.DIVERGED]
     at_zero = 1  # what a divergence is measured by
     iterations = states[2].iterates.iteration

@@ -36,6 +36,13 @@ class Evaluation:
         self.objective, self.theta = objective, theta
         self._loss = self._gradient = None
 
+    @classmethod
+    def known(cls, objective, theta, loss, gradient):
+        """The evaluation of which a pass for several models has brought loss and gradient."""
+        at = cls(objective, theta)
+        at._learn(loss, gradient)
+        return at
+
     def having(self, *names):
         """This evaluation, with what is named known from here on, the first of it asked first."""
         for name in names:

@@ -162,7 +162,7 @@ class OptimalityGap:
         if self._root is None:
             if not self._is_factorable:
                 return dual if self._has_duality else self._by_columns(v, sum)
-            if not self._is_cheap and (rough := self._by_columns(v, max)) > tolerance:
+            if not self._is_cheap and (rough := self._rough(v, tolerance)) > tolerance:
                 return min(dual, rough)
             self._make_root()
         measured = self._share_of(float(dnrm2(np.dot(self._root, v[:, 0]).ravel())))
@@ -227,6 +227,15 @@ class OptimalityGap:
             self._size = np.where(size > 0.0, size, np.inf)
             self._mean = self._mean[:, None]
         return v[:-1, 0] - self._mean * v[-1, 0]
+
+    def _rough(self, v, tolerance):
+        """The largest part of one coordinate alone; that of the intercept where it says enough, as
+        nobody has to look at the columns for it."""
+        if self._mean is None:
+            intercept = self._share_of(float(np.abs(v[-1, 0]).max()) / math.sqrt(self._c))
+            if intercept > tolerance:
+                return intercept
+        return self._by_columns(v, max)
 
     def _by_columns(self, v, together):
         """``u_j^2 / C_jj`` of each column alone, and the intercept: their largest, or their sum."""
@@ -368,19 +377,22 @@ class OptimalityGap:
         return 0.5 * length**2 if needed <= radius else math.inf
 
 
-def prove(found, objective, gap, tol):
+def prove(found, objective, gap, tol, at=None):
     """Set the bound of the gap of a solution, and whether it is proven to be within `tol`.
 
-    For ``tol = 0``, which asks for iterations and not for an optimum, within its default.
+    For ``tol = 0``, which asks for iterations and not for an optimum, within its default. `at` is
+    the last evaluation of the objective: where it is that of the solution, nothing is repeated.
     """
-    tolerance = tol or DEFAULT_SHARE
+    tolerance, theta = tol or DEFAULT_SHARE, found.theta
     with np.errstate(all="ignore"):
-        loss, gradient = objective.value_and_gradient(found.theta)
-        share = gap.share(found.theta, loss[0], gradient, tolerance)
+        if at is None or at.theta is not theta:
+            at = objective.at(theta).having("gradient")
+        loss, gradient = at.loss[0], at.gradient
+        share = gap.share(theta, loss, gradient, tolerance)
         proven = math.inf
         if share <= tolerance:
-            proven = gap.proven(found.theta, loss[0], gradient, share)
-        found.gap = gap.bound(found.theta, loss[0], gradient, proven)
+            proven = gap.proven(theta, loss, gradient, share)
+        found.gap = gap.bound(theta, loss, gradient, proven)
     found.proven = bool(proven <= tolerance)
 
 

@@ -173,13 +173,13 @@ class Descent:
         if automatic:
             settings = with_automatic_rate(objective, self.rule, settings)
         gap = OptimalityGap(objective)
-        reason, interruption = self.state.stop, None
+        reason, at, interruption = self.state.stop, None, None
         if reason is None:
             remaining = max(0, settings.max_iter - (self.iteration - self.begun_at))
             asked = replace(settings, max_iter=remaining)
             more = {"gap": gap, "validation": validation, "watch": watch}
             try:
-                (reason,) = descend(objective, self.rule, asked, [self.state], **more)
+                ((reason, at),) = descend(objective, self.rule, asked, [self.state], **more)
             except KeyboardInterrupt as error:
                 if self.iteration == self.begun_at:
                     raise
@@ -187,7 +187,7 @@ class Descent:
         self.pending = False
         found = self.solution(reason, settings, problem)
         found.interruption = interruption
-        prove(found, objective, gap, settings.tol)
+        prove(found, objective, gap, settings.tol, at)
         problem.describe(found)
         if interruption is None and reason is not StopReason.DIVERGED and settings.tol > 0.0:
             found.separation = problem.separation(found)
@@ -212,7 +212,7 @@ class Descent:
             tol=0.0,
             is_part=True,
         )
-        (reason,) = descend(rows, self.rule, settings, [self.state])
+        ((reason, _),) = descend(rows, self.rule, settings, [self.state])
         self.history.keep_last(_STREAM_ROWS)
         if reason is StopReason.MAX_ITER:
             reason = StopReason.EPOCH

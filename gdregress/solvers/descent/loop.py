@@ -11,21 +11,33 @@ own criteria, best iterate and record.
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from ...history import StopReason
+from ...history import Reason, StopReason
+from ...problem.evaluation import Evaluation
 from ..needs import bad_start
 from .models import models_of, norms, numbers
 from .state import Iterates
 from .steps import step_of
 from .stopping import Seen, criteria, reason_to_stop
 
-__all__ = ["descend"]
+__all__ = ["End", "descend"]
+
+
+class End(NamedTuple):
+    """Why a model stopped, and the last evaluation of the objective, where it is reported.
+
+    None where nothing was evaluated: there were no iterations to make.
+    """
+
+    reason: Reason
+    at: Evaluation | None
 
 
 def descend(objective, rule, settings, states, *, gap=None, validation=None, watch=None):
-    """Descend for up to ``settings.max_iter`` iterations; returns why each model stopped, a list.
+    """Descend for up to ``settings.max_iter`` iterations; returns the :class:`End` of each model.
 
     Parameters
     ----------
@@ -69,8 +81,9 @@ def descend(objective, rule, settings, states, *, gap=None, validation=None, wat
             raise
         finally:
             loop.hand_back()
+    loop.keep_last()
     end = StopReason.CALLBACK if asked else StopReason.MAX_ITER
-    return [state.stop or end for state in states]
+    return [End(state.stop or end, at) for state, at in zip(states, loop.last, strict=True)]
 
 
 class _Loop:
@@ -89,7 +102,9 @@ class _Loop:
         rates = rate.tolist() if isinstance(rate, np.ndarray) else [rate] * len(states)
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
-        self.running = list(states)
+        self.running, self.places = list(states), list(range(len(states)))
+        self.last: list[Evaluation | None] = [None] * len(states)
+        self.losses = None
         # Rows of each history before this descent, and those that it has added since.
         self.n_before, self.n_rows = [len(state.history) for state in states], 0
         self.is_new = math.isnan(states[0].start_loss)
@@ -256,7 +271,9 @@ class _Loop:
         """Leave behind the models that have stopped."""
         left = [k for k, state in enumerate(self.running) if state.stop is None]
         self.hand_back()
+        self.keep_last()
         self.running = [self.running[k] for k in left]
+        self.places = [self.places[k] for k in left]
         self.n_before = [self.n_before[k] for k in left]
         if left:
             self.run, self.losses = self.run.only(left), [self.losses[k] for k in left]
@@ -269,6 +286,16 @@ class _Loop:
         """Give every model that runs its own iterates."""
         for k, state in enumerate(self.running):
             state.iterates = self.run.only([k])
+
+    def keep_last(self):
+        """Keep the last evaluation of every model that has run, and has its own iterates back."""
+        if self.losses is None or not self.running:
+            return
+        shown = zip(self.places, self.running, self.losses, models_of(self.gradient), strict=True)
+        for place, state, loss, gradient in shown:
+            theta = state.iterates.reported
+            at = Evaluation.known(self.objective, theta, np.array([loss]), gradient)
+            self.last[place] = at
 
     def _commit(self):
         """What holds from here on, whatever interrupts the next iteration."""
