@@ -56,31 +56,23 @@ def _advise_unfinished(estimator, found, plan):
     The remedies are those that the plan leaves open, and that the data ask for.
     """
     name, tol = f"{type(estimator).__name__} with solver={found.solver!r}", plan.settings.tol
-    left = "the loss may still fall by more than that share of what a fit can gain"
     if found.reason is StopReason.UPDATE:
-        text = (
-            f"{name} stopped at a step below tol={tol:.3g}, which is a small step and no optimum: "
-            f"{left} (optimality_gap_ bounds it)"
-        )
+        end = f"at a step below tol={tol:.3g}, which is a small step and no optimum"
     elif found.reason is StopReason.LOSS:
-        text = (
-            f"{name} stopped as the loss fell by less than tol={tol:.3g} an iteration, before it "
-            f"converged: {left} (optimality_gap_ bounds it)"
-        )
+        end = f"as the loss fell by less than tol={tol:.3g} an iteration, before it converged"
     elif found.reason is StopReason.MAX_ITER:
-        text = (
-            f"{name} stopped at max_iter={plan.settings.max_iter} before it converged to "
-            f"tol={tol:.3g}: {left} (optimality_gap_ bounds it)"
-        )
+        end = f"at max_iter={plan.settings.max_iter} before it converged to tol={tol:.3g}"
     elif not isinstance(found.reason, StopReason):
-        text = (
-            f"{name} stopped by criterion={plan.settings.criterion!r} with tol={tol:.3g} before it "
-            f"converged: {left} (optimality_gap_ bounds it)"
-        )
+        criterion = plan.settings.criterion
+        end = f"by criterion={criterion!r} with tol={tol:.3g} before it converged"
     else:
         return
     remedies = _remedies(estimator, found.objective, plan)
-    _warn(f"{text}. {remedies[0][0].upper()}{'; or '.join(remedies)[1:]}.", ConvergenceWarning)
+    _warn(
+        f"{name} stopped {end}: the loss may still fall by more than that share of what a fit can "
+        f"gain (optimality_gap_ bounds it). {remedies[0][0].upper()}{'; or '.join(remedies)[1:]}.",
+        ConvergenceWarning,
+    )
 
 
 def _advise_diverged(estimator, found, plan):

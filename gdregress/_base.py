@@ -6,7 +6,7 @@ fit -> validate -> objective -> solver -> fitted attributes
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,9 +34,9 @@ from ._reading import (
 from ._saving import SavingMixin
 from ._showing import ShowingMixin
 from ._streaming import Part
-from ._typing import MatrixLike, keeps_signature
+from ._typing import FloatArray, MatrixLike, keeps_signature
 from ._watch import Watch
-from .history import StopReason
+from .history import History, StopReason
 from .problem.penalty import ElasticNet
 from .rows.threads import single_threaded_blas
 from .solvers.exact import EXACT
@@ -55,6 +55,20 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
     A subclass names its exact solvers, turns y into targets, and says what is minimised: by
     ``_loss()``, a loss of ``problem.losses``, and ``_penalty()``, a penalty of ``problem.penalty``.
     """
+
+    # What every fit leaves; the docstrings of the estimators say what it is.
+    coef_: FloatArray
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    n_iter_: int
+    loss_: float
+    history_: History
+    stop_reason_: StopReason
+    converged_: bool
+    solver_: str
+    solver_reason_: str
+    learning_rate_: float
+    optimality_gap_: float
 
     @keeps_signature(with_callbacks)
     def fit(

@@ -233,23 +233,18 @@ def check_initial_theta(estimator, shape, coef_init, intercept_init):
 def check_last_theta(estimator, last, shape):
     """The theta of the last fit as a start; the features and classes have to be the same."""
     theta, classes = last
-    name = type(estimator).__name__
     if theta.shape[0] != shape[0]:
-        raise ValueError(
-            f"{name} with warm_start=True was fitted on {theta.shape[0] - 1} features; X has "
-            f"{shape[0] - 1}. Set warm_start=False to start anew."
-        )
-    if theta.shape != shape:
-        raise ValueError(
-            f"{name} with warm_start=True was fitted on {theta.shape[2]} targets; y has "
-            f"{shape[2]}. Set warm_start=False to start anew."
-        )
-    if classes is not None and not np.array_equal(classes, estimator.classes_):
-        raise ValueError(
-            f"{name} with warm_start=True was fitted on the classes {classes.tolist()}; y has "
-            f"{estimator.classes_.tolist()}. Set warm_start=False to start anew."
-        )
-    return theta
+        before, now = f"{theta.shape[0] - 1} features", f"X has {shape[0] - 1}"
+    elif theta.shape != shape:
+        before, now = f"{theta.shape[2]} targets", f"y has {shape[2]}"
+    elif classes is not None and not np.array_equal(classes, estimator.classes_):
+        before, now = f"the classes {classes.tolist()}", f"y has {estimator.classes_.tolist()}"
+    else:
+        return theta
+    raise ValueError(
+        f"{type(estimator).__name__} with warm_start=True was fitted on {before}; {now}. Set "
+        f"warm_start=False to start anew."
+    )
 
 
 def check_validation_arguments(estimator, X_val, y_val, sample_weight_val):

@@ -15,7 +15,6 @@ from ._precision import is_held_in
 from ._predicting import linear_predictor
 from ._streaming import streams
 from ._typing import FloatArray, MatrixLike, keeps_signature
-from .history import History, StopReason
 from .problem.losses import SquaredLoss
 
 __all__ = ["LinearRegression"]
@@ -188,18 +187,6 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
     _exact_solvers = ("normal_equations", "lstsq")
     _exact_streams = True
 
-    coef_: FloatArray
-    n_features_in_: int
-    feature_names_in_: NDArray[Any]
-    n_iter_: int
-    loss_: float
-    history_: History
-    stop_reason_: StopReason
-    converged_: bool
-    solver_: str
-    solver_reason_: str
-    learning_rate_: float
-    optimality_gap_: float
     intercept_: float | FloatArray
     rank_: int | None
     condition_number_: float

@@ -27,7 +27,6 @@ from ._typing import (
     ScheduleLike,
     keeps_signature,
 )
-from .history import History, StopReason
 from .problem.losses import LogLoss, SoftmaxLoss
 from .solvers.descent.rules import UpdateRule
 
@@ -221,18 +220,6 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         ),
     }
 
-    coef_: FloatArray
-    n_features_in_: int
-    feature_names_in_: NDArray[Any]
-    n_iter_: int
-    loss_: float
-    history_: History
-    stop_reason_: StopReason
-    converged_: bool
-    solver_: str
-    solver_reason_: str
-    learning_rate_: float
-    optimality_gap_: float
     classes_: NDArray[Any]
     separating_columns_: NDArray[np.intp]
     intercept_: FloatArray
@@ -249,10 +236,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         few = len(classes) <= max(2, len(y) // 2)
         if not (few and _are_plain(classes)):  # many labels, or such as are no labels
             check_classification_targets(y)
-        weight_of = self._class_weights(classes, codes, sample_weight)
-        weight = sample_weight
-        if weight_of is not None:
-            weight = weight_of[codes] if weight is None else weight_of[codes] * weight
+        weight = self._weigh(classes, codes, sample_weight)
         if weight is not None:
             exists = np.bincount(codes, weights=weight, minlength=len(classes)) > 0
             if not exists.all():
@@ -346,10 +330,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
                     f"{self.classes_.tolist()}."
                 )
         codes = self._codes_of(y, "y", "'classes'")
-        weight_of = self._class_weights(self.classes_, codes, sample_weight)
-        weight = sample_weight
-        if weight_of is not None:
-            weight = weight_of[codes] if weight is None else weight_of[codes] * weight
+        weight = self._weigh(self.classes_, codes, sample_weight)
         return self._codes_as_target(codes), weight
 
     def _codes_of(self, y, name, where):
@@ -367,10 +348,15 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
             )
         return np.searchsorted(self.classes_, labels)[codes]
 
-    def _class_weights(self, classes, codes, sample_weight):
-        """The factor of each class, or None for ones."""
+    def _weigh(self, classes, codes, sample_weight):
+        """The weights of rows, times those of their classes; None for ones."""
         if self.class_weight is None:
-            return None
+            return sample_weight
+        factors = self._class_weights(classes, codes, sample_weight)[codes]
+        return factors if sample_weight is None else factors * sample_weight
+
+    def _class_weights(self, classes, codes, sample_weight):
+        """The factor of each class."""
         if isinstance(self.class_weight, str):  # "balanced"
             # S / (number of classes * weighted count), over the classes that exist
             counts = np.bincount(codes, weights=sample_weight, minlength=len(classes))

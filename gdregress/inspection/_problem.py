@@ -183,10 +183,7 @@ def _encoded_as_fitted(model: Any, y: Any, weight: Any) -> tuple[np.ndarray, np.
             )
         return target, weight
     codes = model._codes_of(y, "y", "classes_")
-    weight_of = model._class_weights(model.classes_, codes, weight)
-    if weight_of is not None:
-        weight = weight_of[codes] if weight is None else weight_of[codes] * weight
-    return model._codes_as_target(codes), weight
+    return model._codes_as_target(codes), model._weigh(model.classes_, codes, weight)
 
 
 def fitted_theta(model: Any) -> np.ndarray:

@@ -19,7 +19,6 @@ from ..rows.columns import largest_values
 from ..rows.dense import DenseDesign
 from ..rows.frame import Frame
 from ..rows.kernels import LargestMove
-from ..rows.overflow import overflow
 from .moments import CentredFactor
 
 __all__ = ["Basis", "worthwhile_basis"]
@@ -76,9 +75,9 @@ class Basis:
     @classmethod
     def _of(cls, framed):
         if framed.blocks.n_features >= framed.blocks.n_weighing:
-            return cls._of_root(framed, *_centred_rows(framed))
+            return cls._of_factor(framed, CentredFactor.of_rows(framed))
         if framed.bound.gram is None:
-            return cls._of_root(framed, *_centred_factor(framed))
+            return cls._of_factor(framed, cls._triangle(framed))
         gram, mean = _centred_gram(framed)
         unit = np.sqrt(gram.diagonal())
         unit[unit == 0.0] = 1.0
@@ -88,11 +87,18 @@ class Basis:
         basis = cls._of_parts(framed, mean, unit, sigma, vectors.T, kept, 1.0)
         if basis._null_moves_no_row(framed):
             return basis
-        return cls._of_root(framed, *_centred_factor(framed))
+        return cls._of_factor(framed, cls._triangle(framed))
+
+    @staticmethod
+    def _triangle(framed):
+        """The R factor of the weighted, centred rows."""
+        no_shift = np.zeros(framed.blocks.y.shape[1])
+        return CentredFactor.from_objective(framed, framed.frame, no_shift)
 
     @classmethod
-    def _of_root(cls, framed, root, mean, weight):
+    def _of_factor(cls, framed, factor):
         """From R, or rows, with ``root^T root`` the centred Gram matrix."""
+        root, mean, weight = factor.root, factor.mean_x, factor.total_weight
         unit = np.linalg.norm(root, axis=0)
         unit[unit == 0.0] = 1.0
         _, sigma, vt = linalg.svd(root / unit, full_matrices=len(unit) <= _MAX_COLUMNS)
@@ -168,25 +174,3 @@ def _centred_gram(framed):
         constant = framed.frame.constant(mean, gram[:-1].diagonal())
         gram[:-1][constant] = gram[:, :-1][:, constant] = 0.0
     return gram[:-1, :-1], mean
-
-
-def _centred_factor(framed):
-    """The R factor of the weighted, centred rows, their means and total weight."""
-    factor = CentredFactor.from_objective(framed, framed.frame, np.zeros(framed.blocks.y.shape[1]))
-    return factor.root, factor.mean_x, factor.total_weight
-
-
-def _centred_rows(framed):
-    """The weighted, centred rows themselves, of those that weigh something."""
-    blocks = framed.blocks
-    weight = np.ones(blocks.n_samples) if blocks.sample_weight is None else blocks.sample_weight
-    weighing = np.flatnonzero(weight)
-    rows, weight = blocks.block(weighing).design.dense(), weight[weighing]
-    mean = np.zeros(rows.shape[1])
-    if framed.fit_intercept:
-        mean = weight @ rows / weight.sum()
-        constant = framed.frame.constant(mean, np.ptp(rows, axis=0) ** 2)
-        rows = np.where(constant, 0.0, rows - mean)
-    if not np.isfinite(rows).all():
-        raise FloatingPointError(overflow("X"))
-    return rows * np.sqrt(weight)[:, None], mean, weight.sum()

@@ -191,6 +191,30 @@ class CentredFactor(_Centred):
         return cls.from_triangle(triangle, frame, y_shift, objective.total_weight)
 
     @classmethod
+    def of_rows(cls, framed):
+        """The rows that weigh something, centred and times the roots of their weights, in the place
+        of a triangle: where they are no more than the columns."""
+        blocks, frame = framed.blocks, framed.blocks.frame
+        weighs = blocks.sample_weight is not None
+        every = slice(0, blocks.n_samples)
+        rows = blocks.block(np.flatnonzero(blocks.sample_weight) if weighs else every)
+        X, n_outputs = rows.design.dense(), rows.y.shape[1]
+        weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
+        total_weight = weight.sum()
+        mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(n_outputs)
+        if framed.fit_intercept:
+            mean_x, mean_y = weight @ X / total_weight, weight @ rows.y / total_weight
+        root_weight = np.sqrt(weight)[:, None]
+        root, q = (X - mean_x) * root_weight, (rows.y - mean_y) * root_weight
+        if not np.isfinite(root).all():
+            raise FloatingPointError(
+                "X overflows float64 when centred; rescale it to ordinary units."
+            )
+        root[:, frame.constant(mean_x, np.linalg.norm(root, axis=0) ** 2 / total_weight)] = 0.0
+        nothing = np.zeros(n_outputs)
+        return cls(frame, nothing, total_weight, mean_x, mean_y, root, q, nothing)
+
+    @classmethod
     def from_triangle(cls, triangle, frame, y_shift, total_weight):
         """From the R factor of ``diag(sqrt(s)) [1 X~ y - y_shift]``, without the ones if it has
         one column less."""

@@ -203,7 +203,7 @@ def from_triangle(objective, moments):
 def wide(objective):
     """At least as many columns as rows: the minimum norm from the centred rows themselves."""
     framed = objective.in_frame(objective.frames.sure())
-    factor = _centred_rows(framed)
+    factor = CentredFactor.of_rows(framed)
     centred, target, scale = factor.root, factor.q, factor.frame.scale
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
     if is_negligible(ridge, np.linalg.norm(centred, axis=0), full=False):
@@ -212,35 +212,6 @@ def wide(objective):
     else:
         coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
     return _of_coefficients(framed, factor, coef, rank=rank, condition=condition)
-
-
-def _centred_rows(framed):
-    """All rows, centred and times the roots of their weights, in the place of a triangle."""
-    rows, frame = framed.blocks.block(slice(0, framed.blocks.n_samples)), framed.blocks.frame
-    X = rows.design.dense()
-    weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
-    total_weight = weight.sum()
-    if framed.fit_intercept:
-        mean_x, mean_y = weight @ X / total_weight, weight @ rows.y / total_weight
-    else:
-        mean_x, mean_y = np.zeros(X.shape[1]), np.zeros(rows.y.shape[1])
-    root_weight = np.sqrt(weight)[:, None]
-    centred = (X - mean_x) * root_weight
-    target = (rows.y - mean_y) * root_weight
-    if not np.all(np.isfinite(centred)):
-        raise FloatingPointError("X overflows float64 when centred; rescale it to ordinary units.")
-    square = np.linalg.norm(centred, axis=0) ** 2 / total_weight
-    centred[:, frame.constant(mean_x, square)] = 0.0
-    return CentredFactor(
-        frame,
-        np.zeros(rows.y.shape[1]),
-        total_weight,
-        mean_x,
-        mean_y,
-        centred,
-        target,
-        np.zeros(rows.y.shape[1]),
-    )
 
 
 def _wide_ridge(centred, target, root_ridge):
