@@ -28,27 +28,28 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True)
+class _OfLoss:
+    """A kernel that knows a loss."""
+
+    loss: Any
+
+
 def _weighing(rows, sample_weight):
     """Row quantities of the rows of positive weight."""
     return rows if sample_weight is None else rows[sample_weight > 0.0]
 
 
-@dataclass(frozen=True)
-class LossValue(Sum):
+class LossValue(_OfLoss, Sum):
     """``sum_i s_i loss(y_i, z_i)`` of each model, shape (n_models,)."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         value = self.loss.value(block.y, block.design.times(theta))
         return weigh(value, block.sample_weight).sum(axis=0)
 
 
-@dataclass(frozen=True)
-class LossGradient(Sum):
+class LossGradient(_OfLoss, Sum):
     """``sum_i s_i loss(y_i, z_i)`` and its gradient ``[X 1]^T (s d loss / dz)``."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         design, y, s = block
@@ -56,11 +57,8 @@ class LossGradient(Sum):
         return total, design.pull(residual, s)
 
 
-@dataclass(frozen=True)
-class ConjugateValue(Sum):
+class ConjugateValue(_OfLoss, Sum):
     """``sum_i s_i loss*(t d loss_i / dz)``: the conjugate at a share t of the gradients."""
-
-    loss: Any
 
     def __call__(self, block, theta, t):
         _, gradient = self.loss.value_and_gradient(block.y, block.design.times(theta))
@@ -68,22 +66,16 @@ class ConjugateValue(Sum):
         return weigh(value, block.sample_weight).sum(axis=0)
 
 
-@dataclass(frozen=True)
-class Hessian(Sum):
+class Hessian(_OfLoss, Sum):
     """``sum_i s_i (d^2 loss / dz^2) kron x_i x_i^T`` at theta, of one model, shape (q, q)."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         design, y, s = block
         return self.loss.hessian(design, self.loss.curvature(y, design.times(theta)), s)
 
 
-@dataclass(frozen=True)
-class LeastHessian(Sum):
+class LeastHessian(_OfLoss, Sum):
     """What :class:`Hessian` is at least while no row moves by more than a radius from theta."""
-
-    loss: Any
 
     def __call__(self, block, theta, radius):
         design, y, s = block
@@ -91,11 +83,8 @@ class LeastHessian(Sum):
         return self.loss.hessian(design, curvature, s)
 
 
-@dataclass(frozen=True)
-class Expansion(Sum):
+class Expansion(_OfLoss, Sum):
     """Loss, gradient and Hessian at theta, of one model: one look at the rows serves all three."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         design, y, s = block
@@ -105,21 +94,15 @@ class Expansion(Sum):
         return total, design.pull(residual, s), self.loss.hessian(design, curvature, s)
 
 
-@dataclass(frozen=True)
-class RowCurvature(Sum):
+class RowCurvature(_OfLoss, Sum):
     """``loss.curvature(y_i, z_i)`` at theta: a list of arrays (n, M, n_outputs), in order."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         return [self.loss.curvature(block.y, block.design.times(theta))]
 
 
-@dataclass(frozen=True)
-class CurvedExpansion(Sum):
+class CurvedExpansion(_OfLoss, Sum):
     """Loss and gradient at theta, and what :class:`RowCurvature` gives, in one look at the rows."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         design, y, s = block
@@ -129,50 +112,38 @@ class CurvedExpansion(Sum):
         return total, design.pull(residual, s), [curvature]
 
 
-@dataclass(frozen=True)
-class CurvedProduct(Sum):
+class CurvedProduct(_OfLoss, Sum):
     """The Hessian times directions, from the curvatures of the rows: two products with X."""
-
-    loss: Any
 
     def __call__(self, block, curvature, direction):
         curved = self.loss.curve(curvature, block.design.times(direction))
         return block.design.pull(curved, block.sample_weight)
 
 
-@dataclass(frozen=True)
-class CurvedSquares(Sum):
+class CurvedSquares(_OfLoss, Sum):
     """The diagonal of the Hessian, of the shape of theta, from the rows' curvatures."""
-
-    loss: Any
 
     def __call__(self, block, curvature):
         rows = self.loss.curvature_diagonal(curvature)
         return block.design.pull_squares(rows, block.sample_weight)
 
 
-@dataclass(frozen=True)
-class CurvedGrams(Sum):
+class CurvedGrams(_OfLoss, Sum):
     """The blocks of the Hessian on its diagonal, (n_outputs, n_features + 1, n_features + 1), of
     one model."""
-
-    loss: Any
 
     def __call__(self, block, curvature):
         rows = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
         return np.stack([block.design.gram(column) for column in rows.T])
 
 
-@dataclass(frozen=True)
-class Margin:
+class Margin(_OfLoss):
     """Smallest and largest margin of the rows of positive weight, shape (2,).
 
     The margin of a row is what its own class has over the best other one in the linear predictor.
     A theta whose margins are all positive separates the classes, and 2 theta does so with less
     loss; one whose margins are >= 0, some of them positive, separates part of them.
     """
-
-    loss: Any
 
     def __call__(self, block, theta):
         margin = self.loss.margin(block.y, block.design.times(theta))
@@ -184,11 +155,8 @@ class Margin:
         return np.array([min(total[0], part[0]), max(total[1], part[1])])
 
 
-@dataclass(frozen=True)
-class SmallestRival(Least):
+class SmallestRival(_OfLoss, Least):
     """The least ``s_i p_ik`` of a row of positive weight and a class that is not its own."""
-
-    loss: Any
 
     def __call__(self, block, theta):
         rival = self.loss.rival(block.y, block.design.times(theta))
@@ -196,15 +164,12 @@ class SmallestRival(Least):
         return np.array([least.min(initial=np.inf)])
 
 
-@dataclass(frozen=True)
-class BatchGradient:
+class BatchGradient(_OfLoss):
     """``[X 1]^T (s d loss / dz)`` over a mini-batch, of the shape of theta.
 
     The gradient of :class:`LossGradient` in the original columns, without the loss and in as few
     calls as it takes: on 32 rows, calling NumPy costs more than the arithmetic.
     """
-
-    loss: Any
 
     def __call__(self, batch, theta):
         y, s = batch.y, batch.sample_weight
@@ -217,12 +182,9 @@ class BatchGradient:
         return batch.pull(residual)
 
 
-@dataclass(frozen=True)
-class BatchLossGradient:
+class BatchLossGradient(_OfLoss):
     """``sum_i s_i loss(y_i, z_i)`` over a mini-batch, a number of one model, and its gradient, from
     one product."""
-
-    loss: Any
 
     def __call__(self, batch, theta):
         _, y, s = batch
@@ -230,11 +192,8 @@ class BatchLossGradient:
         return total, batch.pull(weigh(residual, s))
 
 
-@dataclass(frozen=True)
-class BatchValue:
+class BatchValue(_OfLoss):
     """``sum_i s_i loss(y_i, z_i)`` over a mini-batch, shape (n_models,)."""
-
-    loss: Any
 
     def __call__(self, batch, theta):
         _, y, s = batch

@@ -61,7 +61,6 @@ class Largest:
     combine = staticmethod(np.maximum)
 
 
-@dataclass(frozen=True)
 class LinearPredictor(Sum):
     """``z_i`` of every row: a list of arrays (n, n_models, n_outputs), in order."""
 
@@ -69,7 +68,6 @@ class LinearPredictor(Sum):
         return [block.design.times(theta)]
 
 
-@dataclass(frozen=True)
 class PulledBack(Sum):
     """``[X~ 1]^T r``, of row quantities r; no weights."""
 
@@ -77,7 +75,6 @@ class PulledBack(Sum):
         return block.design.pull(r)
 
 
-@dataclass(frozen=True)
 class GramProduct(Sum):
     """``[X~ 1]^T diag(s) [X~ 1] theta``, and never a p x p matrix."""
 
@@ -179,7 +176,6 @@ def _triangle(rows):
     return triangle[:n_columns]
 
 
-@dataclass(frozen=True)
 class ColumnSquares(Sum):
     """``sum_i s_i x~_ij^2`` of every column, the column of ones last, and nothing else."""
 
@@ -187,7 +183,6 @@ class ColumnSquares(Sum):
         return block.design.pull_squares(np.ones(block.design.n_rows), block.sample_weight)
 
 
-@dataclass(frozen=True)
 class ColumnMoments(Sum):
     """``sum_i s_i x~_ij`` and ``sum_i s_i x~_ij^2`` of every column, shape (2, n_features)."""
 
