@@ -1,5 +1,6 @@
 """Exact least squares in extreme units: right, or said in words; never a bare NumPy warning."""
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -11,7 +12,7 @@ from gdregress.solvers.least_squares import exact
 
 pytestmark = [
     pytest.mark.filterwarnings("error::RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:.*has rank"),
+    pytest.mark.filterwarnings("ignore:.*(has rank|are constant or combinations)"),
 ]
 SHAPES = {"tall": (40, 4), "wide": (6, 9)}
 WAYS = ["dense", "triangle", "sparse", "LSMR", "rows", "stream"]
@@ -146,3 +147,39 @@ def test_a_score_that_is_beyond_all_numbers():
     model = LinearRegression().fit(X, 1e150 * y[:, 0])
     assert model.score(X, 1e-200 * y[:, 0]) == -np.inf
     assert model.score(X, y[:, 0] * 1e-5) < -1e300
+
+
+def exactly(X, y, alpha):
+    """The penalised coefficients to 900 digits; of least norm where alpha is 0."""
+    n_samples, n_features = X.shape
+    with mpmath.workdps(900):
+        design, target = mpmath.matrix(X.tolist()), mpmath.matrix(y.tolist())
+        for column in range(n_features):
+            mean = mpmath.fsum(design[:, column]) / n_samples
+            for row in range(n_samples):
+                design[row, column] -= mean
+        target -= mpmath.matrix([mpmath.fsum(target) / n_samples] * n_samples)
+        ridge = n_samples * (mpmath.mpf(alpha) or mpmath.mpf(10) ** -600)
+        hessian = design.T * design + ridge * mpmath.eye(n_features)
+        return np.array([float(w) for w in mpmath.lu_solve(hessian, design.T * target)])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-6, 1.0])
+@pytest.mark.parametrize("decades", [6, 30, 100])
+@pytest.mark.parametrize("case", ["wide", "tall, a column twice"])
+@pytest.mark.parametrize("way", WAYS)
+def test_units_far_from_each_other_where_the_rank_is_not_full(fit, way, case, decades, alpha):
+    """Which of the solutions is meant depends on the units: LSMR finds one, the others that."""
+    rng = np.random.default_rng(decades)
+    shape = (6, 9) if case == "wide" else (12, 5)
+    X = rng.standard_normal(shape) * 10.0 ** rng.uniform(-decades / 2, decades / 2, shape[1])
+    if case != "wide":
+        X[:, 1] = 2.0 * X[:, 0]
+    y = rng.standard_normal(len(X))
+    model = fit(way, LinearRegression(alpha=alpha), X, y)
+    coef, size = exactly(X, y, alpha), np.abs(X).max(axis=0)
+    if way in ("LSMR", "rows"):
+        X = X - X.mean(axis=0)
+        assert_allclose(X @ model.coef_, X @ coef, rtol=0.0, atol=1e-8)
+    else:
+        assert_allclose(model.coef_ * size, coef * size, rtol=0.0, atol=1e-8)

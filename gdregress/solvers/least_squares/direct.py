@@ -9,11 +9,10 @@ In a frame of shifted, scaled and centred columns X~, with S the sum of the weig
 import numpy as np
 from scipy import linalg
 
-from ..._linalg import rank_threshold
 from ...problem.moments import CentredFactor
 from ..cholesky import ScaledCholesky
 from .found import LeastSquaresSolution, noticeable
-from .triangle import is_negligible, triangle_solve
+from .triangle import triangle_solve
 
 __all__ = ["from_triangle", "normal_equations", "rank_and_condition", "wide"]
 
@@ -206,27 +205,8 @@ def wide(objective):
     factor = CentredFactor.of_rows(framed)
     centred, target, scale = factor.root, factor.q, factor.frame.scale
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
-    if is_negligible(ridge, np.linalg.norm(centred, axis=0), full=False):
-        none = np.zeros_like(ridge)
-        coef, rank, condition, _ = triangle_solve(centred, target, none, scale, len(centred))
-    else:
-        coef, rank, condition = _wide_ridge(centred, target, np.sqrt(ridge))
+    coef, rank, condition, _ = triangle_solve(centred, target, ridge, scale, len(centred))
     return _of_coefficients(framed, factor, coef, rank=rank, condition=condition)
-
-
-def _wide_ridge(centred, target, root_ridge):
-    """Ridge with p >= m: in ``v = root_ridge w`` it is ``min |A v - y|^2 + |v|^2``."""
-    unit = np.linalg.norm(centred, axis=0)
-    singular = linalg.svdvals(centred / np.where(unit > 0.0, unit, 1.0), check_finite=False)
-    rank = int(np.sum(singular > rank_threshold(*centred.shape) * singular[0]))
-    condition = float(singular[0] / singular[-1]) if rank == centred.shape[1] else np.inf
-    u, sigma, vt = linalg.svd(centred / root_ridge, full_matrices=False, check_finite=False)
-    # sigma / (sigma^2 + 1), without squaring a large sigma; the rounding of a zero is none.
-    kept = sigma > rank_threshold(*centred.shape) * sigma[0]
-    shrunk = np.where(
-        kept, 1.0 / (sigma + np.divide(1.0, sigma, where=kept, out=np.ones_like(sigma))), 0.0
-    )
-    return vt.T @ (shrunk[:, None] * (u.T @ target)) / root_ridge[:, None], rank, condition
 
 
 def _of_coefficients(framed, factor, coef, **found):

@@ -11,6 +11,7 @@ __all__ = ["is_negligible", "triangle_solve"]
 _EPS = np.finfo(np.float64).eps
 # From so many columns on a few solutions with the triangle are cheaper than all singular values.
 _WORTH_LANCZOS = 400
+_NONE = np.empty(0, dtype=int)
 
 
 def is_negligible(ridge, unit, *, full=True):
@@ -43,45 +44,85 @@ def triangle_solve(root, q, ridge, scale, n_samples):
             if not is_negligible(ridge, unit):
                 triangle, right = _with_ridge(triangle, q, np.sqrt(ridge) / unit)
             solution = linalg.solve_triangular(triangle, right, check_finite=False)
-            return solution / unit[:, None], n_features, condition, np.empty(0, dtype=int)
-    u, sigma, vt = linalg.svd(root / unit, full_matrices=False, check_finite=False)
-    kept = sigma > threshold * sigma[0]
-    rank = int(kept.sum())
-    full = rank == n_features
-    condition = float(sigma[0] / sigma[-1]) if full else np.inf
-    dependent = np.empty(0, dtype=int)
-    if not full and n_samples > n_features:
-        _, pivots = linalg.qr(root / unit, mode="r", pivoting=True, check_finite=False)
-        dependent = np.sort(pivots[rank:])
-    if not is_negligible(ridge, unit, full=full):
-        stacked = np.vstack([root / unit, np.diag(np.sqrt(ridge) / unit)])
-        target = np.vstack([q, np.zeros((n_features, q.shape[1]))])
-        orthogonal, triangle = linalg.qr(stacked, mode="economic", check_finite=False)
-        solution = linalg.solve_triangular(triangle, orthogonal.T @ target, check_finite=False)
-        return solution / unit[:, None], rank, condition, dependent
-    if full:
-        if np.array_equal(root, np.triu(root)):
-            solution = linalg.solve_triangular(root / unit, q, check_finite=False)
-            return solution / unit[:, None], rank, condition, dependent
-        solution = vt.T @ ((u.T @ q) / sigma[:, None])
-        return solution / unit[:, None], rank, condition, dependent
-    solution = vt[kept].T @ ((u[:, kept].T @ q) / sigma[kept, None]) / unit[:, None]
-    return _shortest(solution, vt[kept], unit, regular, scale), rank, condition, dependent
+            return solution / unit[:, None], n_features, condition, _NONE
+    columns = root / unit
+    sigma = linalg.svdvals(columns, check_finite=False)
+    rank = int(np.sum(sigma > threshold * sigma[0]))
+    if rank == 0:
+        dependent = np.arange(n_features) if n_samples > n_features else _NONE
+        return np.zeros((n_features, q.shape[1])), 0, np.inf, dependent
+    if rank < n_features:
+        basis = _Basis(columns, rank)
+        # ridge_j = lambda / scale_j^2, where the square of a large scale may underflow
+        root_ridge = (np.sqrt(ridge) * scale).max()
+        solution = basis.shortest(q, unit * scale, root_ridge) * scale[:, None]
+        solution[~regular] = 0.0  # exactly: the shift of a constant column may be huge
+        return solution, rank, np.inf, basis.dependent if n_samples > n_features else _NONE
+    condition = float(sigma[0] / sigma[-1])
+    if is_negligible(ridge, unit) and np.array_equal(root, np.triu(root)):
+        solution = linalg.solve_triangular(columns, q, check_finite=False)
+    else:
+        solution = _solve_ridge(columns, q, np.sqrt(ridge) / unit)
+    return solution / unit[:, None], rank, condition, _NONE
 
 
-def _shortest(solution, vt, unit, regular, scale):
-    """The least norm in original units among what fits like `solution`: its projection on the rows.
+def _solve_ridge(columns, q, root_ridge):
+    """``min |A v - q|^2 + |diag(root_ridge) v|^2`` by QR."""
+    n_features = columns.shape[1]
+    stacked = np.vstack([columns, np.diag(root_ridge)])
+    target = np.vstack([q, np.zeros((n_features, q.shape[1]))])
+    orthogonal, triangle = linalg.qr(stacked, mode="economic", check_finite=False)
+    return linalg.solve_triangular(triangle, orthogonal.T @ target, check_finite=False)
 
-    `vt` spans the rows of the design with unit columns. All in ordinary sizes; a common factor of
-    the units is no matter.
+
+class _Basis:
+    """A basis among columns of unit length, and the others in it: ``A = A_B W``, W = [I T] P^T.
+
+    ``A P = Q [R11 R12]`` by QR with pivoting, and ``T = R11^-1 R12`` (Golub & Van Loan 2013,
+    "Matrix computations", 5.5). What of T is rounding is zero: units would raise it to a
+    dependency.
     """
-    scale = scale / scale.max()
-    rows = (vt * unit * scale).T  # rows of the design in original units
-    size = np.abs(rows).max(initial=0.0) or 1.0
-    basis, _ = linalg.qr(rows / size, mode="economic", check_finite=False)
-    original = basis @ (basis.T @ (solution / scale[:, None]))
-    original[~regular] = 0.0  # exactly: the shift of a constant column may be huge
-    return original * scale[:, None]
+
+    def __init__(self, columns, rank):
+        n_features = columns.shape[1]
+        q, r, pivots = linalg.qr(columns, mode="economic", pivoting=True, check_finite=False)
+        self.q, self.triangle = q[:, :rank], r[:rank, :rank]
+        self.dependent = np.sort(pivots[rank:])
+        others = linalg.solve_triangular(self.triangle, r[:rank, rank:], check_finite=False)
+        diagonal = np.abs(self.triangle.diagonal())
+        noise = rank_threshold(*columns.shape) * diagonal[0] / diagonal[-1]
+        others[np.abs(others) <= noise] = 0.0
+        self.of_all = np.empty((rank, n_features))
+        self.of_all[:, pivots] = np.hstack([np.eye(rank), others])
+
+    def shortest(self, target, unit, root_ridge):
+        """``min |A diag(unit) w - b|^2 + lambda |w|^2``; of least norm where lambda is 0.
+
+        With ``diag(unit) W^T P = Q R`` and ``z = Q^T w``, the coefficients of the basis are
+        ``c = P R^T z``, and the least norm of w is that of z. Units may be of any sizes beside
+        each other: Householder QR that pivots, its rows in descending order, has small errors in
+        each row (Cox & Higham 1998, "Stability of Householder QR factorization for weighted least
+        squares problems").
+        """
+        rows = (self.of_all * unit).T
+        size = np.abs(rows).max(axis=1)
+        largest = size.max(initial=0.0) or 1.0
+        order = np.argsort(-size, kind="stable")
+        q, r, pivots = linalg.qr(
+            rows[order] / largest, mode="economic", pivoting=True, check_finite=False
+        )
+        target = self.q.T @ target
+        if root_ridge == 0.0:
+            c = linalg.solve_triangular(self.triangle, target, check_finite=False)
+            z = linalg.solve_triangular(r, c[pivots], trans="T", check_finite=False)
+        else:
+            design = self.triangle[:, pivots] @ r.T  # columns of z
+            length = np.hypot(np.linalg.norm(design, axis=0), root_ridge / largest)
+            z = _solve_ridge(design / length, target, root_ridge / largest / length)
+            z /= length[:, None]
+        w = np.empty((len(unit), target.shape[1]))
+        w[order] = q @ (z / largest)
+        return w
 
 
 def _with_ridge(triangle, q, root_ridge):
