@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LinearRegression, LogisticRegression
+from gdregress.problem.kernels import LossGradient
 from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
@@ -108,21 +109,14 @@ def test_an_evaluation_of_many_models_and_what_the_l1_norm_is_to_it(name):
 @pytest.mark.parametrize("solver", ["gd", "nesterov", GradientDescent(average=True)])
 @pytest.mark.parametrize("batch_size", [None, 10])
 @pytest.mark.parametrize("draw_rows", [np.asarray, csr_array])
-def test_a_descent_is_judged_by_its_last_evaluation(monkeypatch, solver, batch_size, draw_rows):
+def test_a_descent_is_judged_by_its_last_evaluation(passes, solver, batch_size, draw_rows):
     """The start and five iterations or epochs are six passes; how far the optimum is takes none,
     as the gradient of the intercept alone says that it is elsewhere."""
-    kernels, reduce = [], RowBlocks.reduce
-
-    def counted(blocks, kernel, *args):
-        kernels.append(type(kernel).__name__)
-        return reduce(blocks, kernel, *args)
-
-    monkeypatch.setattr(RowBlocks, "reduce", counted)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((N_ROWS, N_FEATURES)), rng.integers(0, 2, N_ROWS)
     model = LogisticRegression(solver=solver, alpha=0.1, learning_rate=0.1, random_state=0)
     model.set_params(batch_size=batch_size, max_iter=5, tol=0).fit(draw_rows(X), y)
-    assert kernels == ["LossGradient"] * 6
+    assert passes == [(LossGradient, N_ROWS)] * 6
     assert not model.converged_
     best = LogisticRegression(alpha=0.1, tol=1e-14).fit(X, y)
     assert model.optimality_gap_ >= model.loss_ - best.loss_ > 0.0

@@ -25,19 +25,6 @@ from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.steps import QuasiNewton
 
 
-@pytest.fixture
-def passes(monkeypatch):
-    """The passes over the rows of X, as shares of X: a list of (kernel, share) for `n_rows`."""
-    seen, reduce = [], RowBlocks.reduce
-
-    def counted(self, kernel, *args):
-        seen.append((type(kernel), self.n_samples))
-        return reduce(self, kernel, *args)
-
-    monkeypatch.setattr(RowBlocks, "reduce", counted)
-    return seen
-
-
 def equivalents(seen, X):
     """Of passes that bring loss and gradient; a Hessian takes as long as 3 + p / 35 of them.
 

@@ -12,17 +12,17 @@ _PILOT_ROWS = 1024
 _MEDIAN_ROWS = 33
 
 
-def sample_rows(blocks, n_rows, n_classes=None):
+def sample_rows(blocks, n_rows, n_classes=None, *, seed=0):
     """Sorted indices of about `n_rows` rows and the probability that each had to be drawn.
 
-    One row of each of `n_rows` runs of equal length, with a fixed seed: "exact" is
+    One row of each of `n_rows` runs of equal length, with a fixed `seed`: "exact" is
     reproducible. Rows that weigh nothing are passed over. Of each of `n_classes` classes, where
     y holds their codes, no fewer than half of an equal share are drawn, or all there are: a
     Hessian of the logistic losses is made of the rows that are not certain, and next to a rare
     class these are few. Columns nearly all of whose entries in the sample are the same are
     rare: the first rows that have others are taken too, with certainty.
     """
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(seed)
     rows, probability = _one_of_each_run(blocks.n_weighing, n_rows, generator)
     if blocks.n_weighing < blocks.n_samples:
         rows = np.flatnonzero(blocks.sample_weight)[rows]
