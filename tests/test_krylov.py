@@ -9,7 +9,9 @@ from scipy import sparse
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
-from gdregress.solvers.newton.krylov import KrylovMetric, _Diagonal
+from gdregress.solvers.newton.decrement_bound import DecrementBound
+from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.preconditioners import _Diagonal
 
 N_ROWS, N_FEATURES, ALPHA = 60, 12, 0.03
 
@@ -30,6 +32,16 @@ def objective(X, y, weight, fit_intercept=True, alpha=ALPHA):
     )
 
 
+def softmax_objective(X, y, weight, fit_intercept=True, alpha=ALPHA):
+    rows, loss = RowBlocks(X, y, weight), KINDS["softmax"].loss
+    return BlockObjective(rows, loss, ElasticNet(alpha), 3, fit_intercept=fit_intercept)
+
+
+def diagonal(at, before=None):
+    along = DecrementBound(at.curvature, at.objective).along
+    return _Diagonal(at.curvature, at.objective, along, before)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
 def test_the_bound_of_a_decrement_is_one(make, fit_intercept):
@@ -38,13 +50,61 @@ def test_the_bound_of_a_decrement_is_one(make, fit_intercept):
     rng = np.random.default_rng(1)
     theta = rng.standard_normal((N_FEATURES + 1, 1)) * problem.A.any(axis=0)[:, None]
     at = objective(make(X), y, weight, fit_intercept).at(theta[:, None])
-    preconditioner = _Diagonal(at.curvature, at.objective)
+    bound = DecrementBound(at.curvature, at.objective)
     pseudo_inverse = np.linalg.pinv(problem.hessian(theta), rcond=1e-13)
     for r in [*rng.standard_normal((20, N_FEATURES + 1)), problem.gradient(theta)[:, 0]]:
         r = r * problem.A.any(axis=0)
         decrement = 0.5 * r @ pseudo_inverse @ r
-        assert decrement <= preconditioner.bound(r[:, None, None]) * (1.0 + 1e-12)
-    assert preconditioner.bound(r[:, None, None]) <= 50.0 * decrement
+        assert decrement <= bound(r[:, None, None]) * (1.0 + 1e-12)
+    assert bound(r[:, None, None]) <= 50.0 * decrement
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_the_bound_of_a_decrement_of_several_classes_is_one(make, fit_intercept):
+    X, _, weight = table()
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, (N_ROWS, 1))
+    problem = Plain(KINDS["softmax"], X, y, weight, ALPHA, fit_intercept=fit_intercept)
+    theta = rng.standard_normal((N_FEATURES + 1, 3))
+    theta[-1] *= fit_intercept
+    at = softmax_objective(make(X), y, weight, fit_intercept).at(theta[:, None])
+    bound = DecrementBound(at.curvature, at.objective)
+    pseudo_inverse = np.linalg.pinv(problem.hessian(theta), rcond=1e-13)
+    for r in [*rng.standard_normal((20, N_FEATURES + 1, 3)), problem.gradient(theta)]:
+        # No gradient pulls along the gauge of the intercepts.
+        r[-1] = (r[-1] - r[-1].mean()) * fit_intercept
+        decrement = 0.5 * r.ravel() @ pseudo_inverse @ r.ravel()
+        assert decrement <= bound(r[:, None]) * (1.0 + 1e-12)
+    assert bound(r[:, None]) <= 50.0 * decrement
+    assert bound(np.zeros_like(r)[:, None]) == 0.0
+
+
+def test_there_is_no_bound_without_a_ridge_or_where_an_intercept_does_not_bend():
+    X, y, weight = table()
+    theta = np.zeros((N_FEATURES + 1, 1, 1))
+    at = objective(X, y, weight, alpha=0.0).at(theta)
+    assert DecrementBound(at.curvature, at.objective)(np.ones_like(theta)) == np.inf
+    theta[-1] = 1e4  # every probability is 1
+    at = objective(X, y, weight).at(theta)
+    assert DecrementBound(at.curvature, at.objective)(np.ones_like(theta)) == np.inf
+
+
+def test_a_point_within_the_bound_ends_the_iteration_there():
+    X, y, weight = table()
+    problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA)
+    framed = objective(sparse.csr_array(X), y, weight)
+    metric, theta = KrylovMetric(framed), np.zeros((N_FEATURES + 1, 1, 1))
+    proven = []
+    for _ in range(6):
+        at = metric.look(theta)
+        true = problem.decrement(theta[:, 0])
+        assert not metric.proves(at, 0.99 * true)
+        proven.append(metric.proves(at, 1e-6))
+        assert true <= 1e-6 or not proven[-1]
+        theta = theta + metric.direction(at, 1e-6)[0]
+    assert not all(proven)
+    assert any(proven)
 
 
 def test_the_preconditioner_knows_no_means():
@@ -57,7 +117,7 @@ def test_the_preconditioner_knows_no_means():
         at = objective(X - by, y, weight).at(theta)
         # The gradient by the columns less their shift: g_W - shift g_b
         inside = np.append(r[:-1] - by * r[-1], r[-1])[:, None, None]
-        solved.append(_Diagonal(at.curvature, at.objective).solve(inside)[:, 0, 0])
+        solved.append(diagonal(at).solve(inside)[:, 0, 0])
     assert_allclose(solved[1][:-1], solved[0][:-1], rtol=1e-10)
     assert_allclose(solved[1][-1] - shift @ solved[1][:-1], solved[0][-1], rtol=1e-9)
 
@@ -113,13 +173,15 @@ def test_a_diagonal_that_is_kept_bounds_the_decrement_of_the_new_hessian():
     framed = objective(sparse.csr_array(X), y, weight)
     rng = np.random.default_rng(1)
     near = 0.05 * rng.standard_normal((X.shape[1] + 1, 1))
-    first = _Diagonal(framed.at(np.zeros_like(near)[:, None]).curvature, framed)
-    kept = _Diagonal(framed.at(near[:, None]).curvature, framed, first)
+    first = diagonal(framed.at(np.zeros_like(near)[:, None]))
+    at = framed.at(near[:, None])
+    kept = diagonal(at, first)
     assert kept._made is first._made
+    bound = DecrementBound(at.curvature, framed)
     inverse = np.linalg.inv(problem.hessian(near))
     for r in rng.standard_normal((20, X.shape[1] + 1)):
-        assert 0.5 * r @ inverse @ r <= kept.bound(r[:, None, None]) * (1.0 + 1e-12)
-    far = _Diagonal(framed.at(40.0 * near[:, None]).curvature, framed, kept)
+        assert 0.5 * r @ inverse @ r <= bound(r[:, None, None]) * (1.0 + 1e-12)
+    far = diagonal(framed.at(40.0 * near[:, None]), kept)
     assert far._made is not first._made
 
 
@@ -127,11 +189,12 @@ def test_rare_columns_share_a_number_where_rows_are_fewer():
     X, y, weight = wide_table()
     framed = objective(sparse.csr_array(X), y, weight, alpha=1e-3)
     theta = np.zeros((X.shape[1] + 1, 1, 1))
-    hessian = framed.at(theta).curvature
+    at = framed.at(theta)
+    hessian = at.curvature
     matrix = np.hstack(
         [hessian.product(unit[:, None, None])[:, :, 0] for unit in np.eye(len(theta))]
     )
-    preconditioner = _Diagonal(hessian, framed)
+    preconditioner = diagonal(at)
     solved = np.hstack([preconditioner.solve(c[:, None, None])[:, :, 0] for c in matrix.T])
     eigenvalues = np.sort(np.linalg.eigvals(solved).real)
     # Off the span of the rows there are no more eigenvalues than columns with their own number.

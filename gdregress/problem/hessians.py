@@ -7,12 +7,17 @@ The contract of both, of the smooth part of the objective at one theta:
 ``diagonal()`` : shape (n_features + 1, n_models, n_outputs)
 ``output_blocks()`` : shape (n_outputs, n_features + 1, n_features + 1)
     The blocks on the diagonal, one of each output.
+
+And of one over rows alone:
+
+``intercepts()`` : shape (n_outputs, n_outputs)
+    The block of the intercepts.
 """
 
 import numpy as np
 
 from ..rows.blocks import PerRow
-from .kernels import CurvedGrams, CurvedProduct, CurvedSquares
+from .kernels import CurvedGrams, CurvedIntercepts, CurvedProduct, CurvedSquares
 
 __all__ = ["AppliedHessian", "QuadraticHessian", "ridge_of"]
 
@@ -49,6 +54,13 @@ class AppliedHessian:
         kernel = CurvedSquares(self._objective.loss)
         squares = self._objective.blocks.reduce(kernel, PerRow(self._rows))
         return self._penalised(squares, np.ones_like(squares))
+
+    def intercepts(self):
+        objective = self._objective
+        if not objective.fit_intercept:
+            return np.zeros((objective.shape[1],) * 2)
+        kernel = CurvedIntercepts(objective.loss)
+        return objective.blocks.reduce(kernel, PerRow(self._rows)) / objective.total_weight
 
     def output_blocks(self):
         """Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is

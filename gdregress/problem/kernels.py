@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..rows.dense import DenseDesign
 from ..rows.design import weigh
 from ..rows.kernels import Least, Sum
 
@@ -15,6 +16,7 @@ __all__ = [
     "ConjugateValue",
     "CurvedExpansion",
     "CurvedGrams",
+    "CurvedIntercepts",
     "CurvedProduct",
     "CurvedSquares",
     "Expansion",
@@ -126,6 +128,15 @@ class CurvedSquares(_OfLoss, Sum):
     def __call__(self, block, curvature):
         rows = self.loss.curvature_diagonal(curvature)
         return block.design.pull_squares(rows, block.sample_weight)
+
+
+class CurvedIntercepts(_OfLoss, Sum):
+    """The block of the intercepts in the Hessian, (n_outputs, n_outputs), of one model: that of
+    rows without columns."""
+
+    def __call__(self, block, curvature):
+        ones = DenseDesign(np.empty((len(curvature), 0)))
+        return self.loss.hessian(ones, curvature, block.sample_weight)
 
 
 class CurvedGrams(_OfLoss, Sum):

@@ -12,6 +12,8 @@ The contract of a metric:
     What a step of length t has shown: the evaluations before and after it.
 ``is_sampled``
     Whether it begins with a descent on samples of the rows.
+``proves(at, tolerance)``
+    Whether the decrement is within the tolerance by a bound for which no direction is needed.
 ``is_kept``
     Whether its Hessian is that of another theta or of a sample; then ``certifies`` bounds the
     decrement.

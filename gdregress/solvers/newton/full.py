@@ -33,5 +33,10 @@ class FullMetric:
     def is_saturated(self):
         return not self.is_exact
 
+    @staticmethod
+    def proves(at, tolerance):
+        """The decrement is known with a direction only."""
+        return False
+
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""

@@ -103,6 +103,11 @@ class LazyMetric:
             self._steps.remember(after.theta - before.theta, after.gradient - before.gradient)
             self.pace.spend(1.0 - math.log2(t))
 
+    @staticmethod
+    def proves(at, tolerance):
+        """That takes a kept Hessian; see :meth:`certifies`."""
+        return False
+
     def certifies(self, theta, gradient, tolerance):
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
         flat = gradient.ravel()

@@ -252,6 +252,8 @@ class _Run:
         self.at, self._t = backtrack(before, direction, look)
         self._direction = direction
         self.metric.remember(before, self.at, self._t)
+        if not self._is_last and self._t > 0.0:
+            self._is_last = self.metric.proves(self.at, self.tolerance)
 
     def _change_basis(self):
         """Go on in orthonormal columns where those of X are nearly dependent; whether it did."""

@@ -1,0 +1,197 @@
+"""Preconditioners of the products with a Hessian: what is like it and can be solved with.
+
+The contract, of the Hessian H of a loss at one theta and the penalty:
+
+``solve(r)`` : shape of r, that of theta
+    ``P^-1 r``, P symmetric and positive definite but for what does not move.
+``lasts``
+    A step of Newton that took no more conjugate gradients than these leaves it to the next.
+``amplifies``
+    How much more than rounding a residual may be that is rounding, in squares.
+``is_ill_conditioned``
+    Whether it hints at columns that are nearly dependent.
+"""
+
+import numpy as np
+
+from ..cholesky import ScaledCholesky
+from .costs import costs
+from .hessian import NEGLIGIBLE
+
+__all__ = ["preconditioner"]
+
+# The diagonal of a block is lifted by this share of it.
+_LIFT = 1e-8
+# Eliminating the intercept leaves no less than this of the diagonal.
+_LEFT = 1e-6
+# Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
+# where they cost less than so many products.
+_BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
+
+
+def preconditioner(hessian, framed, along=None, before=None):
+    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal.
+
+    Of one output `along` is the column of the intercept in H; `before` is the preconditioner of the
+    last step of Newton, None at the first.
+    """
+    n_features, has_gauge = framed.shape[0], framed.loss.has_gauge
+    if has_gauge and n_features <= _MAX_BLOCK_COLUMNS:
+        share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
+        if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
+            return _Blocks(hessian, framed)
+    if has_gauge and framed.bound.gram is not None:
+        return _Gram(hessian, framed)
+    return _Diagonal(hessian, framed, along, before)
+
+
+class _Diagonal:
+    """The diagonal of the Hessian; what does not move stays. Of one output, without the intercept.
+
+    With (c, d) the column of the intercept in H, and P the diagonal by the coefficients,
+
+        r -> (u, (r_b - c^T u) / d),    u = (r_W - c r_b / d) / (P - c^2 / d).
+
+    The means of the columns, which the intercept takes up, play no part in this; of sparse columns,
+    which nobody can shift, they are most of what makes conjugate gradients slow.
+
+    Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
+    rows, with eigenvalues whose mean is ``ridge + 1/m sum_j P_j - ridge_j``. A diagonal that
+    differs in every column would tear apart what is one eigenvalue: P_j is no less than that mean,
+    and so the same of all rare columns. Of one output it then serves the next steps of Newton too,
+    times the change of d, the mean curvature, until that has fallen or grown to its double.
+    """
+
+    lasts = 0
+    amplifies = 1e4 / _LEFT  # rounding, in squares
+    is_ill_conditioned = False
+
+    def __init__(self, hessian, framed, along=None, before=None):
+        self._ridge = framed.penalty.curvature(framed.shape)[:-1, None]
+        is_wide = (self._ridge > 0.0).all() and len(self._ridge) > framed.blocks.n_samples
+        self._curvature = 0.0 if along is None else along[-1, 0, 0]
+        self._made = None
+        if is_wide and before is not None:
+            self._made = before.still_good(self._curvature)
+        if self._made is None:
+            self._made = self._curvature, hessian.diagonal()
+        diagonal = self._changed()
+        self._share = np.zeros_like(diagonal[:-1])
+        if self._curvature > 0.0:
+            self._share = along[:-1] / along[-1]
+            least = _LEFT * diagonal[:-1]
+            diagonal[:-1] = np.maximum(diagonal[:-1] - along[:-1] * self._share, least)
+        if is_wide:
+            mean = (diagonal[:-1] - self._ridge).sum(axis=0) / framed.blocks.n_samples
+            diagonal[:-1] = np.maximum(diagonal[:-1], self._ridge + mean)
+        self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
+        self._lent = self._inverse[:-1] * self._share
+
+    def still_good(self, curvature):
+        """What was made of H, and at which mean curvature, if that is about the same; or None."""
+        before, _ = self._made
+        return self._made if 0.5 * before < curvature < 2.0 * before else None
+
+    def _changed(self):
+        """The diagonal of H, times the change of the mean curvature since it was made."""
+        before, diagonal = self._made
+        if self._curvature == before:
+            return diagonal.copy()
+        change = self._curvature / before
+        changed = change * diagonal
+        changed[:-1] += (1.0 - change) * self._ridge
+        return changed
+
+    def solve(self, r):
+        z = self._inverse * r
+        z[:-1] -= self._lent * r[-1]
+        z[-1] -= np.einsum("jmk,jmk->mk", self._share, z[:-1])
+        return z
+
+
+class _Blocks:
+    """The blocks of the softmax Hessian on its diagonal, one of each class.
+
+    ``H_kk = 1/S [X 1]^T diag(s p_k (1 - p_k)) [X 1]`` plus the penalty knows the units of the
+    columns and how they depend on each other. What couples the classes is left to the iteration.
+    Theta splits into its mean over the classes, on which H is the penalty alone (the gauge), and
+    the rest, where the blocks act: the preconditioner is exact on the first.
+    """
+
+    lasts = 8  # it costs as much as some products: good for more than one step of Newton
+    amplifies = 1e4 / _LIFT
+
+    def __init__(self, hessian, framed):
+        blocks = hessian.output_blocks()
+        self._gauge = _gauge(framed, np.einsum("kjj->j", blocks))
+        self._factors = [_positive(block) for block in blocks]
+        self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT
+
+    def solve(self, r):
+        mean = r.mean(axis=2, keepdims=True)
+        z = np.empty_like(r)
+        for k, factor in enumerate(self._factors):
+            z[:, 0, k] = factor.solve(r[:, 0, k] - mean[:, 0, 0])
+        z -= z.mean(axis=2, keepdims=True)
+        return z + self._gauge[:, None, :] * mean
+
+
+class _Gram:
+    """One factor of the Gram matrix for all classes, scaled by the diagonal of the Hessian.
+
+    Böhning (1992), "Multinomial logistic regression algorithm", bounds the softmax Hessian by
+    ``1/2 (I - 1 1^T / K) kron G``, G the Gram matrix of [X 1]. With ``P_k`` the diagonal of the
+    block of class k, c the mean of p_k (1 - p_k) over rows and classes, and D the diagonal of
+    ``c G + ridge``,
+
+        H_kk ~ P_k^1/2 D^-1/2 (c G + ridge) D^-1/2 P_k^1/2.
+
+    A solution for all classes is two triangular solves with a matrix. The mean over the classes is
+    treated as in :class:`_Blocks`.
+    """
+
+    lasts = 0
+    amplifies = 1e4 / _LIFT
+
+    def __init__(self, hessian, framed):
+        diagonal = hessian.diagonal()[:, 0]
+        ridge = framed.penalty.curvature((framed.shape[0], 1))[:, 0]
+        self._gauge = _gauge(framed, diagonal.sum(axis=1))
+        gram = framed.bound.gram
+        mean = diagonal.mean(axis=1)
+        matrix = gram * (float((mean - ridge).sum()) / float(gram.trace()))
+        matrix.flat[:: len(matrix) + 1] += ridge
+        self._factor = _positive(matrix)
+        unit = np.divide(
+            matrix.diagonal()[:, None], diagonal, where=diagonal > 0.0, out=np.ones_like(diagonal)
+        )
+        self._root = np.sqrt(unit)
+        self.is_ill_conditioned = self._factor.rcond < 10.0 * _LIFT
+
+    def solve(self, r):
+        mean = r.mean(axis=2, keepdims=True)
+        z = (self._root * self._factor.solve(self._root * (r - mean)[:, 0]))[:, None]
+        z -= z.mean(axis=2, keepdims=True)
+        return z + self._gauge[:, None, :] * mean
+
+
+def _gauge(framed, trace):
+    """The inverse of H on what all classes have in common: of the ridge, (n_features + 1, 1).
+
+    Beside a penalty below rounding level, the mean of a residual is rounding too.
+    """
+    ridge = framed.penalty.curvature((framed.shape[0], 1))
+    counts = ridge > NEGLIGIBLE * trace[:, None]
+    return np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
+
+
+def _positive(matrix):
+    """A factor of a positive semi-definite matrix whose diagonal is lifted a little.
+
+    Along a direction in which columns depend on each other, the solution is noise divided by
+    rounding errors; the lift bounds it.
+    """
+    dead = ~(matrix.diagonal() > 0.0)
+    matrix.flat[:: len(matrix) + 1] *= 1.0 + _LIFT
+    matrix.flat[:: len(matrix) + 1] += dead
+    return ScaledCholesky(matrix)
