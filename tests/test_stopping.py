@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pytest
 from problems import descent_case
 
 from gdregress import LogisticRegression
@@ -50,3 +51,22 @@ def test_reasons_are_packed_as_text():
         assert again == reason
         assert again.short == reason.short
     assert Reason.unpacked(StopReason.EARLY.packed()) is StopReason.EARLY
+
+
+@pytest.mark.parametrize(
+    ("solver", "learning_rate"), [("gd", 1e5), ("momentum", 1e5), ("adam", 1e3), ("rmsprop", 1e5)]
+)
+@pytest.mark.parametrize("alpha", [0.0, 1e-300])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_gradient_of_zero_far_out(solver, learning_rate, alpha):
+    """Separable rows at a huge rate: every probability is 0 or 1, where the Hessian vanishes."""
+    for seed in range(5):
+        X = np.random.default_rng(seed).standard_normal((40, 3))
+        y = X[:, 0] > 0.0
+        model = LogisticRegression(solver=solver, learning_rate=learning_rate, alpha=alpha)
+        model.fit(X, y)
+        assert np.isfinite(model.coef_).all()
+        assert model.loss_ >= 0.0
+        if model.converged_:
+            assert model.loss_ < 1e-6 * np.log(2.0)

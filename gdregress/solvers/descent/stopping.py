@@ -110,7 +110,9 @@ class GradientCriterion(Criterion):
 
     The measure, in every iteration, is exact for squares and too low for the logistic losses. Once
     it is below the tolerance they ask the Hessian; refused, the memory is by how much the measure
-    was too low, and the Hessian is asked again where the measure times that falls below.
+    was too low, and the Hessian is asked again where the measure times that falls below. Of a
+    gradient of zero that proves nothing (all rows far out, where the Hessian vanishes, too) it is
+    infinite: while the gradient is zero there is nothing new to be asked.
     """
 
     name = "gradient"
@@ -119,13 +121,14 @@ class GradientCriterion(Criterion):
         tol = self.settings.tol
         measured = self.gap.share(seen.theta, seen.loss, seen.gradient, tol)
         if not measured * (1.0 if memory is None else memory) <= tol:
-            return None, memory
+            return None, None if memory == math.inf and measured > 0.0 else memory
         proven = self.gap.proven(seen.theta, seen.loss, seen.gradient, measured)
         if proven <= tol:
             return StopReason.GRADIENT, memory
         if not math.isfinite(proven):
             proven = _UNKNOWN_FALL * tol
-        return None, max(proven, _LEAST_FALL * tol) / measured
+        proven = max(proven, _LEAST_FALL * tol)
+        return None, proven / measured if measured > 0.0 else math.inf
 
 
 class UpdateCriterion(Criterion):
