@@ -204,24 +204,26 @@ class CoefficientPathDisplay:
                 style = {"color": colors[j], "linewidth": 1.5, "label": self.names[j]}
             (lines[j],) = ax.plot(self.iteration, self.path[:, j], **style | own[j])
             if self.exact is not None:
-                (mark,) = ax.plot(
-                    1.0,
-                    self.exact[j],
-                    marker="<",
-                    color=lines[j].get_color(),
-                    transform=ax.get_yaxis_transform(),
-                    clip_on=False,
-                    linestyle="none",
-                )
-                self.marks_.append(mark)
+                self.marks_.append(self._mark(self.exact[j], lines[j].get_color()))
         self.lines_ = [lines[j] for j in range(n_lines)]
         ax.set_xlabel(self.x_label)
         ax.set_ylabel("Coefficient")
         ax.set_title(self.title, fontsize="small", loc="left")
         ax.margins(x=0.0)
         quiet_grid(ax)
-        legend: dict[str, Any] = {"bbox_to_anchor": (1.03, 1.0)}
-        if n_lines > _MOST_NAMED:
-            legend["title"] = f"the largest {_MOST_NAMED}"
-        legend_beside(ax, **legend | dict(legend_kwargs or {}))
+        title = {"title": f"the largest {_MOST_NAMED}"} if n_lines > _MOST_NAMED else {}
+        legend_beside(ax, **{"bbox_to_anchor": (1.03, 1.0), **title, **(legend_kwargs or {})})
         return self
+
+    def _mark(self, value: float, color: Any) -> Any:
+        """An arrowhead at the right edge: where an exact coefficient is."""
+        (mark,) = self.ax_.plot(
+            1.0,
+            value,
+            marker="<",
+            color=color,
+            transform=self.ax_.get_yaxis_transform(),
+            clip_on=False,
+            linestyle="none",
+        )
+        return mark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -37,6 +37,20 @@ _Y_LABELS = {
 # How far above the highest starting loss a curve may climb before it leaves the picture. A fit that
 # diverges grows geometrically: shown whole, it would press all the others into the bottom line.
 _HEADROOM = {"log": 10.0, "linear": 1.15}
+
+
+class _View(NamedTuple):
+    """What is drawn: a column against another, as it is or above an optimum."""
+
+    x_axis: str
+    y_axis: str
+    optimum: float | None
+    log_scale: bool
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it is the loss as it is."""
+        return self.y_axis == "loss" and self.optimum is None
 
 
 class LossCurveDisplay:
@@ -252,38 +266,46 @@ class LossCurveDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self.lines_, self.validation_lines_ = [], []
         styles = curve_styles(ax, self.curves)
+        view = _View(x_axis, y_axis, optimum, log_scale)
         for curve, style, kwargs, validation in zip(
             self.curves, styles, own, own_validation, strict=True
         ):
-            x = getattr(curve, x_axis)
-            y = curve.values(y_axis, optimum, log_scale)
-            (line,) = ax.plot(
-                x,
-                y,
-                **{"label": curve.label, "gid": "loss-curve", "linewidth": 1.8} | style | kwargs,
-            )
-            self.lines_.append(line)
-            _mark_ends(ax, line, curve)
-            if x_axis == "step" and y_axis == "loss" and optimum is None and curve.step_loss:
-                noise = {"color": line.get_color(), "linewidth": 0.6, "alpha": 0.45, "zorder": 1}
-                ax.plot(*curve.step_loss, label=f"{curve.name} (mini-batches)", **noise)
-            beside = show_validation and y_axis == "loss" and optimum is None
+            line = self._draw(curve, view, style | kwargs)
             thin = None
-            if beside and curve.validation_loss is not None:
-                (thin,) = ax.plot(
-                    x,
-                    curve.values("validation_loss", None, log_scale),
-                    **{
-                        "color": line.get_color(),
-                        "linestyle": "--",
-                        "linewidth": 1.0,
-                        "label": f"{curve.name} (validation data)",
-                    }
-                    | validation,
-                )
+            if show_validation and view.is_loss and curve.validation_loss is not None:
+                thin = self._draw_validation(curve, view, line, validation)
+            self.lines_.append(line)
             self.validation_lines_.append(thin)
-        self._decorate(x_axis, y_axis, optimum, log_scale, legend_kwargs)
+        self._decorate(view, legend_kwargs)
         return self
+
+    def _draw(self, curve: LossCurve, view: _View, style: dict[str, Any]) -> Any:
+        """The line of one curve, its ends, and behind it the losses of its mini-batches."""
+        ax = self.ax_
+        (line,) = ax.plot(
+            getattr(curve, view.x_axis),
+            curve.values(view.y_axis, view.optimum, view.log_scale),
+            **{"label": curve.label, "gid": "loss-curve", "linewidth": 1.8} | style,
+        )
+        _mark_ends(ax, line, curve)
+        if view.x_axis == "step" and view.is_loss and curve.step_loss:
+            noise = {"color": line.get_color(), "linewidth": 0.6, "alpha": 0.45, "zorder": 1}
+            ax.plot(*curve.step_loss, label=f"{curve.name} (mini-batches)", **noise)
+        return line
+
+    def _draw_validation(
+        self, curve: LossCurve, view: _View, line: Any, style: dict[str, Any]
+    ) -> Any:
+        """The thin line of the loss on the validation data."""
+        thin = {
+            "color": line.get_color(),
+            "linestyle": "--",
+            "linewidth": 1.0,
+            "label": f"{curve.name} (validation data)",
+        }
+        values = curve.values("validation_loss", None, view.log_scale)
+        (drawn,) = self.ax_.plot(getattr(curve, view.x_axis), values, **thin | style)
+        return drawn
 
     def _check_reference(self, optimum: float, y_axis: str) -> None:
         """Refuse an "optimum" that a curve lies below: it belongs to another problem."""
@@ -297,20 +319,13 @@ class LossCurveDisplay:
                     f" {lowest:.8g}; give the optimum of the same loss and penalty on the same data"
                 )
 
-    def _decorate(
-        self,
-        x_axis: str,
-        y_axis: str,
-        optimum: float | None,
-        log_scale: bool,
-        legend_kwargs: Mapping[str, Any] | None,
-    ) -> None:
-        ax = self.ax_
+    def _decorate(self, view: _View, legend_kwargs: Mapping[str, Any] | None) -> None:
+        ax, x_axis, y_axis = self.ax_, view.x_axis, view.y_axis
         epochs = x_axis == "iteration" and all(curve.by_epoch for curve in self.curves)
         ax.set_xlabel("Epoch" if epochs else _X_LABELS[x_axis])
         if x_axis != "seconds":
             ax.xaxis.get_major_locator().set_params(integer=True)
-        label = _Y_LABELS[y_axis] if optimum is None else "Loss above the optimum"
+        label = _Y_LABELS[y_axis] if view.optimum is None else "Loss above the optimum"
         if y_axis in {"loss", "validation_loss"}:
             quantities = {curve.quantity for curve in self.curves}
             unit = quantities.pop() if len(quantities) == 1 else "each in its own unit"
@@ -318,9 +333,9 @@ class LossCurveDisplay:
         ax.set_ylabel(label)
         quiet_grid(ax)
         if y_axis in {"loss", "validation_loss"}:
-            _clip_above_the_start(ax, "log" if log_scale else "linear")
-        if optimum is not None and log_scale:
-            self._draw_rounding_level(optimum)
+            _clip_above_the_start(ax, "log" if view.log_scale else "linear")
+        if view.optimum is not None and view.log_scale:
+            self._draw_rounding_level(view.optimum)
         legend_beside(ax, **(legend_kwargs or {}))
 
     def _draw_rounding_level(self, optimum: float) -> None:

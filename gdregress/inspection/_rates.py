@@ -308,9 +308,8 @@ def _of_likelihood(
     half = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
     if not standardized:
         half = half @ np.kron(_enter(frame, n_terms), np.eye(n_outputs))
-    if (
-        objective.loss.has_gauge
-    ):  # descent from 0 never moves along the gauge, and no gradient has a part there
+    # Descent from 0 never moves along the gauge, and no gradient has a part there.
+    if objective.loss.has_gauge:
         half = half @ np.kron(np.eye(n_terms), linalg.null_space(np.ones((1, n_outputs))))
     sigma = linalg.svdvals(half)
     sigma = sigma[above_rounding(sigma)]
