@@ -33,7 +33,7 @@ class KrylovMetric:
     for large p. ``-1/2 g^T d`` approaches the decrement from below, by what each step of the
     conjugate gradients adds: near the tolerance they go on until the last ten steps together add
     next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method"),
-    or until a ridge bounds what is missing; see :class:`~.decrement_bound.DecrementBound`. With a
+    or until a ridge bounds what is missing; see ``decrement_bound``. With a
     bound, no residual is asked for whose own decrement is far below the tolerance (Kelley 1995,
     "Iterative methods for linear and nonlinear equations", equation 6.20), and no direction where
     the gradient's is within it.
