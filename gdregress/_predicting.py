@@ -1,13 +1,15 @@
-"""The linear predictor of a fitted estimator at new rows."""
+"""The linear predictor of a fitted estimator at new rows, and how well it predicts."""
 
 import numpy as np
 from scipy import sparse
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from ._checks import check_namespace
+from ._checks import check_namespace, normalised_weights
 from ._reading import read_features
+from .solvers.least_squares.found import extreme_units
 
-__all__ = ["linear_predictor"]
+__all__ = ["linear_predictor", "r_squared"]
 
 
 def linear_predictor(estimator, X):
@@ -32,3 +34,14 @@ def _product(estimator, X):
         product = X @ coef.T
         dense = product.toarray() if sparse.issparse(product) else product
         return dense + estimator.intercept_
+
+
+def r_squared(y, predicted, sample_weight):
+    """R^2 of predictions, from targets in units in which their squares stay within float64."""
+    unit = extreme_units(y.reshape(len(y), -1))
+    if sample_weight is not None:
+        sample_weight = normalised_weights(np.asarray(sample_weight, dtype=np.float64))
+    with np.errstate(over="ignore"):
+        if unit is not None:
+            y, predicted = y / unit, np.clip(predicted / unit, -1e300, 1e300)
+        return r2_score(y, predicted, sample_weight=sample_weight)

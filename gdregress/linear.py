@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression as ScikitLinearRegression
-from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ._base import BaseRegression
-from ._checks import check_targets, normalised_weights
+from ._checks import check_targets
 from ._precision import is_held_in
-from ._predicting import linear_predictor
+from ._predicting import linear_predictor, r_squared
 from ._streaming import streams
 from ._typing import FloatArray, MatrixLike, keeps_signature
 from .problem.losses import SquaredLoss
@@ -316,20 +315,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         float
             At most 1; minus infinity where the predictions are that far off.
         """
-        predicted = self.predict(X)
-        y = values = check_targets(self, y)
-        if values.dtype.kind == "f" and values.size:
-            unit = np.abs(values).max(axis=0)
-            if not ((unit == 0.0) | ((unit > 1e-100) & (unit < 1e100))).all():
-                unit = np.ldexp(
-                    1.0, np.frexp(np.where(np.isfinite(unit) & (unit > 0), unit, 1.0))[1]
-                )
-                with np.errstate(over="ignore"):
-                    y, predicted = values / unit, np.clip(predicted / unit, -1e300, 1e300)
-        if sample_weight is not None:
-            sample_weight = normalised_weights(np.asarray(sample_weight, dtype=np.float64))
-        with np.errstate(over="ignore"):
-            return r2_score(y, predicted, sample_weight=sample_weight)
+        return r_squared(check_targets(self, y), self.predict(X), sample_weight)
 
     def to_sklearn(self) -> Any:
         """The fitted model as :class:`sklearn.linear_model.LinearRegression`.
