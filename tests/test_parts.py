@@ -136,6 +136,42 @@ def test_some_of_the_rows():
     expected = X[some] @ theta[:-1, 0] + theta[-1, 0]
     assert_allclose(copied.part(0, 3).times(theta)[:, 0], expected, rtol=1e-12)
     assert_allclose(blocks.design.take(some).times(theta)[:, 0], expected, rtol=1e-12)
+    assert_allclose(copied.copied(np.array([1, 2])).take([1]).times(theta)[:, 0], expected[2:])
+    assert_array_equal(copied.X, X[some])
+    assert_array_equal(copied.part(1, 3).dense(), X[some[1:]])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_statistics_are_those_of_the_rows(weighted):
+    X = table()
+    X[:, 7] = 1e6 + (X[:, 7] > 0.0)
+    share = np.random.default_rng(9).random(N_ROWS) if weighted else np.ones(N_ROWS)
+    share /= share.sum()
+    low, high, mean, spread = parts_of(X).design.statistics(share if weighted else None)
+    assert_allclose([low, high], [X.min(axis=0), X.max(axis=0)])
+    assert_allclose(mean, share @ X, atol=1e-14)
+    assert_allclose(spread, np.sqrt(share @ (X - share @ X) ** 2), rtol=1e-12)
+
+
+def test_unusual_entries_of_both_parts():
+    X = table()
+    design = parts_of(X).design
+    columns = np.array([8, 0, 30])
+    for usual in (design.usual(), np.zeros(33)):  # what the entries are beside, and another value
+        rows, places = design.unusual(columns, usual)
+        found = np.zeros((N_ROWS, 3), dtype=bool)
+        found[rows, places] = True
+        assert_array_equal(found, X[:, columns] != usual[columns])
+        assert (np.diff(rows) >= 0).all()
+
+
+def test_blocks_of_parts_are_large_but_not_where_rows_are_made_dense():
+    X = np.zeros((40_000, 200))
+    X[::50, 3] = 1.0
+    blocks = parts_of(X)
+    assert blocks.block_rows >= len(X) > RowBlocks(X).block_rows
+    assert blocks.for_dense_rows().block_rows == RowBlocks(X).block_rows
+    assert blocks.subset(slice(None, None, 2), None).block_rows >= len(X)
 
 
 def one_hot(n_rows=9000, seed=7):
@@ -189,7 +225,8 @@ def test_units_of_columns_without_a_penalty():
 
 
 def test_the_bits_do_not_depend_on_the_threads():
-    X, y = one_hot(20_000)
+    X, y = one_hot(70_000)
+    assert in_parts(RowBlocks(X)).block_rows < len(X)
     fits = []
     for n_threads in (1, 2):
         with threadpool_limits(n_threads):

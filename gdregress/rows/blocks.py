@@ -202,9 +202,9 @@ class RowBlocks:
 
     def for_dense_rows(self):
         """The same rows, in blocks small enough for whoever makes them dense."""
-        if self.stores_zeros:
-            return self
         rows = max(SIZE.least_rows, SIZE.n_bytes // (8 * self.n_features))
+        if self.block_rows <= rows:
+            return self
         return RowBlocks(
             self.design, self.y, self.sample_weight, self.workers, block_rows=rows
         ).in_frame(self.frame)

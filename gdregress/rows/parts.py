@@ -21,9 +21,9 @@ import numpy as np
 from scipy import sparse
 
 from .dense import DenseDesign
-from .design import as_float64, weigh
+from .design import Prices, as_float64, weigh
 from .frame import Frame
-from .sparse import SparseDesign
+from .sparse import SparseDesign, weighted_entries
 
 __all__ = ["PartsDesign", "in_parts"]
 
@@ -36,8 +36,8 @@ _MAX_SHARE, _SPARSE_COST, _MAX_COST = 0.3, 3.0, 0.5
 _MAX_BYTES, _MAX_SHARE_OF_X = 2**26, 0.15
 # Bytes of rows that are weighted at once for a dense Gram matrix.
 _SLAB_BYTES = 2**20
-# A block is so many times that of dense rows: the sparse part is read in a moment.
-_MORE_ROWS = 4
+# Rows of a block at most: its products take the memory of the rows, but some verbs make them dense.
+_MOST_ROWS = 2**16
 
 
 class _Split(NamedTuple):
@@ -54,16 +54,22 @@ class PartsDesign(DenseDesign):
     Parameters
     ----------
     X : ndarray of shape (n, p)
-        The rows as they came.
+        The rows as they came, or those that the rows were `taken` from.
     split : _Split
     numbers : ndarray of shape (n, n_dense)
         The dense columns, in float64.
     entries : CSR matrix of shape (n, n_sparse)
         The others, less their usual values.
+    taken : ndarray of shape (n,), optional
+        The indices of the rows in X, where these are only some.
     """
 
-    def __init__(self, X, split, numbers, entries, frame=None):
-        super().__init__(X, frame)
+    prices = Prices(gradient=3.3, product=2.0, as_dense=0.0, pair=3.0, more=1.0)
+
+    def __init__(self, X, split, numbers, entries, frame=None, taken=None):
+        self.frame = None if frame is None or frame.is_identity else frame
+        self.n_rows, self.n_columns = len(numbers), X.shape[1]
+        self._source, self._taken = X, taken
         self._split, self._numbers, self._entries = split, numbers, entries
         usual = split.usual[split.sparse]
         if self.frame is None:
@@ -77,9 +83,14 @@ class PartsDesign(DenseDesign):
         self._is_offset = bool(self._offset.any())
         self._runs, self._framed = {}, None
 
+    @cached_property
+    def X(self):
+        """The rows as they came; of those that were taken a copy, if ever it is asked for."""
+        return self._source if self._taken is None else self._source[self._taken]
+
     @property
     def rows(self):
-        return DenseDesign(as_float64(self.X), self.frame).rows
+        return self.take(slice(None)).rows
 
     def in_frame(self, frame):
         """Kept, too, for the next pass in the same frame."""
@@ -87,7 +98,8 @@ class PartsDesign(DenseDesign):
             return self
         framed = self._framed
         if framed is None or framed.frame is not frame:
-            framed = PartsDesign(self.X, self._split, self._numbers, self._entries, frame)
+            own = self._source, self._split, self._numbers, self._entries
+            framed = PartsDesign(*own, frame, self._taken)
             self._framed = framed
         return framed
 
@@ -97,17 +109,23 @@ class PartsDesign(DenseDesign):
         if run is None:
             entries = SparseDesign(self._entries)._run(begin, end)
             rows = slice(begin, end)
-            own = self.X[rows], self._split, self._numbers[rows], entries
-            run = PartsDesign(*own, self.frame)
+            own = self._split, self._numbers[rows], entries, self.frame
+            if self._taken is None:
+                run = PartsDesign(self._source[rows], *own)
+            else:
+                run = PartsDesign(self._source, *own, self._taken[rows])
             self._runs[begin, end] = run
         return run
 
     def take(self, rows):
-        return DenseDesign(as_float64(self.X[rows]), self.frame)
+        if self._taken is not None:
+            rows = self._taken[rows]
+        return DenseDesign(as_float64(self._source[rows]), self.frame)
 
     def copied(self, rows):
-        X = DenseDesign(self.X).copied(rows).X
-        return PartsDesign(X, self._split, self._numbers[rows], self._entries[rows])
+        taken = np.arange(self.n_rows)[rows] if self._taken is None else self._taken[rows]
+        own = self._split, self._numbers[rows], self._entries[rows]
+        return PartsDesign(self._source, *own, taken=taken)
 
     def times(self, theta):
         split, coef = self._split, theta[self._split.sparse]
@@ -127,29 +145,52 @@ class PartsDesign(DenseDesign):
         return z
 
     def pull(self, r, s=None):
-        split, r = self._split, weigh(r, s)
+        r = weigh(r, s)
         inner = self._dense.pull(r)
-        out = np.empty((self.n_columns + 1, *inner.shape[1:]))
-        out[split.dense], out[-1] = inner[:-1], inner[-1]
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
-        pulled = (self._transposed @ flat).reshape(-1, *inner.shape[1:])
+        pulled = (self._by_column @ flat).reshape(-1, *inner.shape[1:])
         pulled = (pulled.T / self._scale).T
         if self._is_offset:
             pulled += np.multiply.outer(self._offset, inner[-1])
-        out[split.sparse] = pulled
+        return self._joined(inner, pulled)
+
+    def pull_squares(self, r, s=None):
+        r = weigh(r, s)
+        inner, flat = self._dense.pull_squares(r), r.reshape(len(r), -1)
+        squares = (self._scaled_entries().power(2).T @ flat).T
+        if self._is_offset:
+            # x~^2 = e^2 / d^2 + 2 o e / d + o^2
+            o, pulled = self._offset, (self._by_column @ flat).T / self._scale
+            squares += 2.0 * o * pulled + o * o * flat.sum(axis=0)[:, None]
+        return self._joined(inner, squares.T.reshape(-1, *inner.shape[1:]))
+
+    def _scaled_entries(self):
+        """``e / d``."""
+        entries = self._entries
+        if self.frame is None or not self.frame.is_scaled:
+            return entries
+        data = entries.data / self._scale[entries.indices]
+        return type(entries)((data, entries.indices, entries.indptr), shape=entries.shape)
+
+    def _joined(self, inner, outer):
+        """Quantities of the columns from those of the parts; the last inner one is of the ones."""
+        out = np.empty((self.n_columns + 1, *inner.shape[1:]))
+        out[self._split.dense], out[self._split.sparse], out[-1] = inner[:-1], outer, inner[-1]
         return out
 
     @cached_property
-    def _transposed(self):
-        return self._entries.T
+    def _by_column(self):
+        """The transpose of the entries, a CSR matrix."""
+        return self._entries.T.tocsr()
 
     def gram(self, s=None):
         if self._gram_is_dense:
             return self._dense_gram(s)
         split, scale, o = self._split, self._scale, self._offset
-        inner, outer = self._dense.gram(s), SparseDesign(self._entries).gram(s)
-        own, pulled, total = outer[:-1, :-1], outer[-1, :-1] / scale, outer[-1, -1]
-        own = (own / scale).T / scale
+        s = np.ones(self.n_rows) if s is None else s
+        inner, total = self._dense.gram(s), s.sum()
+        own = (self._by_column @ weighted_entries(self._entries, s)).toarray()
+        own, pulled = (own / scale).T / scale, (self._by_column @ s) / scale
         if self._is_offset:
             # x~ x~^T = e e^T / d d^T + o e^T / d + e o^T / d + o o^T
             crossed = np.outer(o, pulled + 0.5 * total * o)
@@ -160,12 +201,43 @@ class PartsDesign(DenseDesign):
         out[np.ix_(border, border)] = inner
         out[np.ix_(split.sparse, split.sparse)] = own
         if len(split.dense):
-            crossed = (self._transposed @ weigh(self._dense.rows, s)).T / scale
+            crossed = (self._by_column @ weigh(self._dense.rows, s)).T / scale
             crossed += np.outer(inner[:-1, -1], o)
             out[np.ix_(split.dense, split.sparse)] = crossed
             out[np.ix_(split.sparse, split.dense)] = crossed.T
         out[-1, split.sparse] = out[split.sparse, -1] = pulled + total * o
         return out
+
+    def statistics(self, share=None):
+        """Entries that are not stored are the usual value."""
+        split, inner = self._split, self._dense.statistics(share)
+        low, high, mean, spread = SparseDesign(self._entries).statistics(share)
+        usual = split.usual[split.sparse]
+        outer = usual + low, usual + high, usual + mean, spread
+        found = np.empty((4, self.n_columns))
+        found[:, split.dense], found[:, split.sparse] = inner, outer
+        return tuple(found)
+
+    def unusual(self, columns, usual):
+        """Entries, unless something else is usual than what they are entries beside."""
+        split = self._split
+        if np.isin(columns, split.dense).any() or (usual != split.usual)[columns].any():
+            return super().unusual(columns, usual)
+        places = np.searchsorted(split.sparse, columns)
+        return SparseDesign(self._entries).unusual(places, np.zeros(len(split.sparse)))
+
+    @property
+    def n_stored(self):
+        return self._numbers.size + self._entries.nnz
+
+    @property
+    def slab_rows(self):
+        return max(1, _SLAB_BYTES // (8 * self.n_columns))
+
+    def rows_in(self, n_bytes):
+        entries = 12 * self._entries.nnz // max(1, self.n_rows)
+        # As of sparse rows: a block of its own costs much.
+        return min(4 * n_bytes // (entries + 8 * self._numbers.shape[1] + 8), _MOST_ROWS)
 
     @property
     def _gram_is_dense(self):
@@ -177,10 +249,9 @@ class PartsDesign(DenseDesign):
 
     def _dense_gram(self, s):
         total = 0.0
-        for begin in range(0, self.n_rows, max(1, _SLAB_BYTES // (8 * self.n_columns))):
-            rows = slice(begin, begin + max(1, _SLAB_BYTES // (8 * self.n_columns)))
-            slab = DenseDesign(as_float64(self.X[rows]), self.frame)
-            total = total + slab.gram(None if s is None else s[rows])
+        for begin in range(0, self.n_rows, self.slab_rows):
+            rows = slice(begin, begin + self.slab_rows)
+            total = total + self.take(rows).gram(None if s is None else s[rows])
         return total
 
 
@@ -201,9 +272,11 @@ class _Entries:
         flat = np.flatnonzero(differs)
         if len(flat) > self.most * len(X):
             raise _NotAsThought
-        columns = flat % X.shape[1]
         rows = flat // X.shape[1]
-        entries = X[rows, columns] - split.usual[columns]
+        columns = flat - rows * X.shape[1]
+        # Of memory in this order a number is found by where it is.
+        entries = X.ravel()[flat] if X.flags.c_contiguous else X[rows, columns]
+        entries = entries - split.usual[columns]
         place = np.empty(X.shape[1], dtype=np.int32)
         place[split.sparse] = np.arange(len(split.sparse))
         counts = np.bincount(rows, minlength=len(X))
@@ -222,7 +295,7 @@ def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
     split, stored = _guess(blocks, least_numbers)
     if split is None:
         return blocks
-    n_bytes = blocks.n_samples * (8 * len(split.dense) + 12 * stored)
+    n_bytes = blocks.n_samples * (8 * len(split.dense) + 24 * stored)  # and the transpose
     if n_bytes > max(_MAX_BYTES, _MAX_SHARE_OF_X * blocks.X.nbytes):
         return blocks
     plain = blocks.in_frame(Frame.identity(blocks.n_features))
@@ -237,7 +310,8 @@ def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
     parts = copy.copy(blocks)
     vars(parts).pop("_only_design", None)
     parts.design = PartsDesign(blocks.X, split, numbers, entries)
-    parts.block_rows = _MORE_ROWS * blocks.block_rows
+    more = parts.design.rows_in(_SLAB_BYTES) / max(1, blocks.design.rows_in(_SLAB_BYTES))
+    parts.block_rows = max(blocks.block_rows, min(int(more * blocks.block_rows), _MOST_ROWS))
     return parts
 
 

@@ -8,7 +8,7 @@ from .dense import DenseDesign, units
 from .design import Design, Prices
 from .row_gram import row_gram, row_gram_work
 
-__all__ = ["SparseDesign"]
+__all__ = ["SparseDesign", "weighted_entries"]
 
 # Numbers of a dense slab of rows, 1 MiB.
 _SLAB_NUMBERS = 2**17
@@ -79,7 +79,7 @@ class SparseDesign(Design):
 
     @staticmethod
     def _weighted(rows, weight):
-        return rows.multiply(weight[:, None]).tocsr()
+        return weighted_entries(rows, weight)
 
     def _squares(self):
         return self.rows.power(2)
@@ -178,6 +178,12 @@ class SparseDesign(Design):
 
     def gatherer(self, n_rows, workers):
         return gatherer_of_csr(self.X)
+
+
+def weighted_entries(X, weight):
+    """``diag(weight) X`` of a CSR matrix."""
+    data = X.data * np.repeat(weight, np.diff(X.indptr))
+    return type(X)((data, X.indices, X.indptr), shape=X.shape)
 
 
 def _stored_in(X, columns):
