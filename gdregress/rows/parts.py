@@ -280,7 +280,7 @@ class _Entries:
         place = np.empty(X.shape[1], dtype=np.int32)
         place[split.sparse] = np.arange(len(split.sparse))
         counts = np.bincount(rows, minlength=len(X))
-        return [(X[:, split.dense], counts, place[columns], entries)]
+        return [(np.take(X, split.dense, axis=1), counts, place[columns], entries)]
 
     @staticmethod
     def combine(total, part):
