@@ -6,11 +6,13 @@ from numpy.testing import assert_allclose
 from plain import KINDS, Plain
 from scipy import sparse
 
+from gdregress.history import History
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers.newton.decrement_bound import DecrementBound
 from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.preconditioners import _Diagonal
 
 N_ROWS, N_FEATURES, ALPHA = 60, 12, 0.03
@@ -138,6 +140,28 @@ def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():
     assert certain.any()
     assert not certain.all()
     assert (np.array(true)[certain] <= 1e-6).all()
+
+
+@pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
+def test_who_asks_for_all_digits_gets_a_step_that_squares(kind, n_outputs):
+    X, _, weight = table()
+    y = KINDS[kind].draw(np.random.default_rng(4), N_ROWS)
+    problem = Plain(KINDS[kind], X, y, weight, ALPHA)
+    blocks = RowBlocks(sparse.csr_array(X), y, weight)
+    framed = BlockObjective(blocks, KINDS[kind].loss, ElasticNet(ALPHA), n_outputs)
+    decrements = []
+    for tol in (1e-5, 1e-13):
+        found = newton(
+            framed,
+            np.zeros((N_FEATURES + 1, 1, n_outputs)),
+            History(),
+            max_iter=50,
+            tol=tol,
+            choose=KrylovMetric,
+        )
+        decrements.append(problem.decrement(found.theta[:, 0]) / found.loss)
+    assert decrements[0] <= 1e-10
+    assert decrements[1] <= 1e-22
 
 
 def wide_table(seed=0, n_features=400):

@@ -21,6 +21,8 @@ _ENOUGH = 0.25
 _DELAY = 10
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
+# Above so many roundings of the loss a tolerance is loose.
+_LOOSE = 1e3
 # A bound is asked for where a guess at it is no more than so many tolerances.
 _NEAR = 4.0
 
@@ -33,10 +35,10 @@ class KrylovMetric:
     for large p. ``-1/2 g^T d`` approaches the decrement from below, by what each step of the
     conjugate gradients adds: near the tolerance they go on until the last ten steps together add
     next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method"),
-    or until a ridge bounds what is missing; see ``decrement_bound``. With a
-    bound, no residual is asked for whose own decrement is far below the tolerance (Kelley 1995,
-    "Iterative methods for linear and nonlinear equations", equation 6.20), and no direction where
-    the gradient's is within it.
+    or until a ridge bounds what is missing; see ``decrement_bound``. With a bound, no residual is
+    asked for whose own decrement is far below the tolerance (Kelley 1995, "Iterative methods for
+    linear and nonlinear equations", equation 6.20), and no direction where the gradient's is
+    within it, unless the tolerance is near rounding level.
     """
 
     is_sampled = is_kept = is_exact = is_saturated = gives_up = False
@@ -53,16 +55,22 @@ class KrylovMetric:
 
     def proves(self, at, tolerance):
         """Whether the decrement has a bound within the tolerance."""
+        if not _is_loose(at, tolerance):
+            return False
         bound = self._bound_of(at.curvature)
         near = bound.guess(at.gradient) <= _NEAR * tolerance
         return near and bound(at.gradient) <= tolerance
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
-        return self.solve(at.curvature, at.gradient, tolerance)
+        enough = _ENOUGH * tolerance if _is_loose(at, tolerance) else 0.0
+        return self.solve(at.curvature, at.gradient, tolerance, enough)
 
-    def solve(self, hessian, gradient, tolerance):
-        """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``."""
+    def solve(self, hessian, gradient, tolerance, enough=0.0):
+        """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``.
+
+        A residual whose own decrement is `enough` is good enough.
+        """
         bound = self._bound_of(hessian)
         if self._preconditioner is None:
             along = bound.along if self.framed.shape[1] == 1 else None
@@ -75,8 +83,7 @@ class KrylovMetric:
         share = min(_LARGEST_SHARE, math.sqrt(math.sqrt(square / self._first)))
         rest = _Rest(bound, bound.guess(gradient) / square if tolerance > 0.0 else math.inf)
         if 0.0 < rest.ratio < math.inf:
-            enough = math.sqrt(_ENOUGH * tolerance / (rest.ratio * square))
-            share = max(share, min(_LARGEST_SHARE, enough))
+            share = max(share, min(_LARGEST_SHARE, math.sqrt(enough / (rest.ratio * square))))
         direction, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
             hessian.product, -gradient, self._preconditioner, share**2 * square, tolerance, rest
         )
@@ -94,6 +101,14 @@ class KrylovMetric:
 
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
+
+
+def _is_loose(at, tolerance):
+    """Whether a tolerance is far enough above rounding that steps may be spared.
+
+    Whoever asks for all digits gets the step that squares what is left.
+    """
+    return tolerance > _LOOSE * _EPS * float(at.loss[0])
 
 
 class _Rest:

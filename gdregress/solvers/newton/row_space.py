@@ -177,6 +177,10 @@ class _Exactly:
         self._at, self.gradient = at, gradient
 
     @property
+    def loss(self):
+        return self._at.loss
+
+    @property
     def hessian(self):
         return self._at.hessian
 
