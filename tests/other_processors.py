@@ -20,6 +20,7 @@ NUMERICAL = [
     "test_conditioning.py",
     "test_descent.py",
     "test_exact.py",
+    "test_exact_streams.py",
     "test_extreme_units.py",
     "test_far_columns.py",
     "test_gap.py",
