@@ -1,6 +1,7 @@
 """Mini-batches: a few rows ``[X 1]``, and the epochs that go through all rows in such batches."""
 
 import operator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ __all__ = ["epoch", "gatherer_of_arrays", "gatherer_of_csr"]
 # Bytes of the rows that are gathered for some batches, and of those that are copied at once: they
 # are read again while they are in a near cache.
 _CHUNK_BYTES, _COPY_BYTES = 2**20, 2**18
+# Numbers of a batch of sparse rows, zeros and all, up to which BLAS is sooner with it than SciPy:
+# the calls cost more than the arithmetic.
+_MAX_DENSE = 2**14
 
 
 class Batch(NamedTuple):
@@ -49,8 +53,8 @@ def epoch(blocks, generator, batch_size):
     """The mini-batches of one epoch over row blocks, in an order drawn from `generator`.
 
     Rows are gathered in chunks, by all workers, and sliced from there: the cost of gathering is
-    paid once per chunk, not once per batch. A batch is good until the next is
-    asked for: they share their memory.
+    paid once per chunk, not once per batch. A batch is good until the next is asked for: they
+    share their memory.
     """
     y, weight = blocks.y, blocks.sample_weight
     order = generator.permutation(blocks.n_samples)
@@ -116,16 +120,41 @@ class _Gathered:
         self.data, self.indices, self.indptr = rows.data, rows.indices, rows.indptr
         if self.data.dtype != np.float64:
             self.data = self.data.astype(np.float64)
-        self.shape = rows.shape
+        self.n_rows, self.n_columns = rows.shape
         self._matrices = {}
 
+    @cached_property
+    def places(self):
+        """Where the entries are in an array ``[X 1]``, row after row."""
+        width = self.n_columns + 1
+        starts = np.arange(0, self.n_rows * width, width)
+        return np.repeat(starts, np.diff(self.indptr)) + self.indices
+
     def __getitem__(self, rows):
-        bounds = self.indptr[rows.start : rows.stop + 1]
-        n_rows, begin, end = len(bounds) - 1, bounds[0], bounds[-1]
+        n_rows = min(rows.stop, self.n_rows) - rows.start
         matrix = self._matrices.get(n_rows)
         if matrix is None:
-            matrix = self._matrices[n_rows] = _Bordered(n_rows, self.shape[1])
-        return matrix.holding(self.data[begin:end], self.indices[begin:end], bounds - begin)
+            is_small = n_rows * (self.n_columns + 1) <= _MAX_DENSE
+            matrix = (_Filled if is_small else _Bordered)(n_rows, self.n_columns)
+            self._matrices[n_rows] = matrix
+        return matrix.holding(self, rows.start)
+
+
+class _Filled:
+    """``[X 1]`` of few CSR rows as an array, where only the entries are ever written."""
+
+    def __init__(self, n_rows, n_columns):
+        self.rows = np.zeros((n_rows, n_columns + 1))
+        self.rows[:, -1] = 1.0
+        self._flat, self._filled = self.rows.reshape(-1), []
+
+    def holding(self, gathered, first):
+        """The array, with the entries of the rows from `first` on."""
+        begin, end = gathered.indptr[first], gathered.indptr[first + len(self.rows)]
+        self._flat[self._filled] = 0.0
+        self._filled = gathered.places[begin:end] - first * self.rows.shape[1]
+        self._flat[self._filled] = gathered.data[begin:end]
+        return self.rows
 
 
 class _Bordered:
@@ -137,8 +166,12 @@ class _Bordered:
         self._columns = sparse.csc_array((n_columns, n_rows))
         self.T = _Transposed(self._columns)
 
-    def holding(self, data, indices, indptr):
-        """The same matrix with other entries: those of X by rows are those of X^T by columns."""
+    def holding(self, gathered, first):
+        """The same matrix with the entries of the rows from `first` on: those of X by rows are
+        those of X^T by columns."""
+        bounds = gathered.indptr[first : first + self.shape[0] + 1]
+        begin, end = bounds[0], bounds[-1]
+        data, indices, indptr = gathered.data[begin:end], gathered.indices[begin:end], bounds - begin
         for matrix in (self._rows, self._columns):
             matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
         return self
