@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 
@@ -339,12 +339,19 @@ def test_squares_out_of_range_name_the_column(model):
     assert "(column 1)" in refusal(model.fit, frame.to_numpy(), LABELS)
 
 
-@pytest.mark.parametrize("batch_size", [None, 8])
 @pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
-def test_an_automatic_rate_is_finite(estimator, batch_size):
-    model = estimator(solver="gd", tol=0, fit_intercept=False, batch_size=batch_size)
+def test_an_automatic_rate_is_finite(estimator):
+    model = estimator(solver="gd", tol=0, fit_intercept=False)
     message = refusal(model.fit, X * 1e-155, LABELS)
     assert "standardise X" in message
+
+
+@pytest.mark.parametrize("unit", [2.0**-515, 2.0**300])
+@pytest.mark.parametrize("estimator", [LinearRegression, LogisticRegression])
+def test_that_of_mini_batches_sees_no_units(estimator, unit):
+    model = estimator(batch_size=8, max_iter=20, tol=0, fit_intercept=False, random_state=0)
+    expected = clone(model).fit(X, LABELS)
+    assert_allclose(unit * model.fit(unit * X, LABELS).coef_, expected.coef_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("rule", [GradientDescent(), Momentum(), Nesterov(), Nesterov(beta=0.5)])

@@ -171,7 +171,11 @@ class _Bordered:
         those of X^T by columns."""
         bounds = gathered.indptr[first : first + self.shape[0] + 1]
         begin, end = bounds[0], bounds[-1]
-        data, indices, indptr = gathered.data[begin:end], gathered.indices[begin:end], bounds - begin
+        data, indices, indptr = (
+            gathered.data[begin:end],
+            gathered.indices[begin:end],
+            bounds - begin,
+        )
         for matrix in (self._rows, self._columns):
             matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
         return self

@@ -22,10 +22,19 @@ __all__ = ["Coordinates"]
 _CENTRED = 0.25
 # The condition, squared, up to which an optimum counts as unique.
 _UNIQUE = 1e-10
+# The share of a mean square that its part around the mean may be without a frame of its own.
+_DIGITS_LEFT = 1e-6
 
 
 class Coordinates:
     """The frame of an objective, its penalty there, and the size of its curvature.
+
+    Parameters
+    ----------
+    objective : object
+    is_sample : bool
+        Whether it is over a sample of the rows, where a column without a spread may have one: it
+        moves as it is.
 
     Attributes
     ----------
@@ -37,23 +46,28 @@ class Coordinates:
         Of the roots of its diagonal: the largest, and the sum.
     """
 
-    def __init__(self, objective):
-        base, mean, gram = objective.centred_gram
+    def __init__(self, objective, *, is_sample=False):
+        base, mean, gram = _moments(objective) if is_sample else objective.centred_gram
         spread = np.sqrt(gram.diagonal()) * base.scale
         centre = base.shift + base.scale * mean
         # c sigma_j^2 + alpha_2, the curvature of column j: a penalty would bend a small column
         # the more, the closer its unit came to its own spread.
         bent = np.hypot(spread, np.sqrt(objective.penalty.l2 / objective.curvature_bound))
-        exponent = np.rint(np.log2(np.where(bent > 0.0, bent, 1.0)))
+        has_size = spread > 0.0 if is_sample else bent > 0.0
+        exponent = np.rint(np.log2(np.where(has_size, bent, 1.0)))
         scale = np.ldexp(1.0, exponent.astype(int))
         # Nothing moves a constant column but the rounding of its gradient, and a penalty.
-        self._still = np.flatnonzero(spread == 0.0) if objective.penalty.l2 == 0.0 else []
+        is_known = objective.penalty.l2 == 0.0 and not is_sample
+        self._still = np.flatnonzero((spread == 0.0) & is_known)
         far = np.abs(centre) > _CENTRED * spread
         self.frame = Frame(np.where(far, centre, 0.0), scale)
         self.penalty = objective.penalty.in_frame(self.frame)
+        self._inverse = np.append(1.0 / scale, 1.0)
+        self._inverse[self._still] = 0.0
+        self._inverse_shift = np.append(self.frame.shift, 0.0) * self._inverse
         ratio = base.scale / scale
         gram = gram * ratio * ratio[:, None]
-        self._smallest = _smallest_eigenvalue(gram)
+        self._gram = gram
         bound = np.zeros((len(gram) + 1, len(gram) + 1))
         rest = (centre - self.frame.shift) / scale
         bound[:-1, :-1] = gram + rest * rest[:, None]
@@ -68,16 +82,37 @@ class Coordinates:
         self.largest, self.total = float(roots.max()), float(roots.sum())
 
     @classmethod
-    def of(cls, objective, rule):
+    def of(cls, objective, rule, *, is_sample=False):
         """The coordinates that a rule is faster in with the same result, or None."""
         if not (is_factorable(objective) and objective.penalty.is_separable):
             return None
-        found = cls(objective)
+        found = cls(objective, is_sample=is_sample)
         penalised = objective.penalty.l2 > 0.0 or not objective.penalty.is_smooth
         # Of many optima, descent from 0 finds the one of least norm: in the original columns.
-        if not (penalised or rule.is_adaptive or found._smallest > _UNIQUE):
+        if not (penalised or rule.is_adaptive or found.has_one_optimum):
             return None
         return found
+
+    @property
+    def has_one_optimum(self):
+        """Whether no penalty is needed for that."""
+        return _smallest_eigenvalue(self._gram) > _UNIQUE
+
+    def direction(self, gradient):
+        """The gradient g~ in the frame, and the change of theta that it is, ``leave(g~)``.
+
+        g~ = (g_W - shift g_b) / scale, as in ``frame``, in fewer calls.
+        """
+        single = gradient.size == len(gradient)
+        flat = gradient.reshape(-1) if single else gradient.reshape(len(gradient), -1)
+        inverse, shift = self._inverse, self._inverse_shift
+        if not single:
+            inverse, shift = inverse[:, None], shift[:, None]
+        inside = flat * inverse
+        inside -= shift * flat[-1]
+        outside = inside * inverse
+        outside[-1] -= np.dot(self._inverse_shift, inside)
+        return inside.reshape(gradient.shape), outside.reshape(gradient.shape)
 
     def step(self, rule, run, gradient, rate):
         """One step of the rule: theta, the point ahead, and the rule's memory."""
@@ -92,6 +127,21 @@ class Coordinates:
         theta = leave(inside)
         ahead, memory = rule.extrapolate(inside, enter(run.theta), point, memory)
         return theta, theta if ahead is inside else leave(ahead), memory
+
+
+def _moments(sample):
+    """``centred_gram`` of a sample by one pass around its first row, where no mean takes the digits
+    of a spread."""
+    n_features = sample.blocks.n_features
+    frame = Frame.identity(n_features)
+    if sample.fit_intercept and sample.blocks.stores_zeros:
+        row = sample.blocks.block(slice(0, 1)).design.dense()[0]
+        frame = Frame(row, np.ones(n_features))
+    gram = sample.in_frame(frame).bound.gram
+    mean, square = gram[-1, :-1], gram.diagonal()[:-1]
+    if (square - mean * mean < _DIGITS_LEFT * square).any():
+        return sample.centred_gram
+    return frame, mean, gram[:-1, :-1] - mean * mean[:, None]
 
 
 def _smallest_eigenvalue(gram):

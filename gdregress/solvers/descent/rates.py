@@ -13,7 +13,7 @@ __all__ = ["NEEDS", "automatic_rate", "relaxed", "with_automatic_rate"]
 # Of a rate that nobody gave.
 NEEDS = (CURVATURE_BOUND,)
 # Rows that tell the largest eigenvalue well enough for a rate to begin with.
-_MIN_SAMPLE, _ROWS_PER_COLUMN = 4096, 20
+_MIN_SAMPLE, _ROWS_PER_COLUMN = 2048, 20
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
 # Losses below this lose their digits before a fit has converged: they bound no rate.
@@ -26,19 +26,23 @@ def with_automatic_rate(objective, rule, settings):
     """The settings with a rate that suits the rule, and the coordinates that suit both.
 
     Plain descent on mini-batches begins at ``2 / lambda``, the limit of full batches; see
-    :class:`~gdregress.solvers.descent.steps.PolyakStep`.
+    :class:`~gdregress.solvers.descent.steps.PolyakStep`. The losses of the batches bound it from
+    there: a sample of the rows will do, for the rate and for its coordinates.
     """
     coordinates, full_batches = None, settings.batch_size is None
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
         coordinates = Coordinates.of(objective, rule)
     polyak = rule.has_polyak_rate and not full_batches and objective.penalty.is_smooth
     polyak = polyak and 0.5 * objective.reach**2 > _LEAST_GAIN
-    if polyak:  # which the losses of the batches bound from there: a sample of the rows will do
+    if polyak:
         few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
         sample = objective.thinned(max(1, objective.blocks.n_samples // few))
         if not sample.total_weight > 0.0:
             sample = objective
-        rate = 2.0 * automatic_rate(sample, rule, None)
+        coordinates = Coordinates.of(sample, rule, is_sample=sample is not objective)
+        if coordinates is not None and coordinates.frame.is_identity:
+            coordinates = None
+        rate = 2.0 * automatic_rate(sample, rule, None, coordinates=coordinates)
     else:
         rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
     return replace(

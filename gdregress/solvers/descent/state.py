@@ -13,7 +13,7 @@ from .models import along_models, joined
 __all__ = ["DescentState", "Iterates"]
 
 # The weight of a late iterate in a mean, which grows with the power of this.
-_LATE = 8.0
+_LATE = 3.0
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Iterates:
     rate: Any = math.nan  # of the last step
     line_step: Any = math.nan  # of the last line search
     shrunk: Any = 1.0  # what the rate has fallen to
+    shrunk_before: Any = 1.0  # in the window before, of a rate that may rise again; see ``steps``
     iteration: int = 0
     step: int = 0
 

@@ -31,6 +31,8 @@ _ARMIJO = 1e-4
 _MAX_ROUNDS = 60
 # The power of the time by which stochastic Polyak rates fall.
 _DECAY = 0.25
+# Batches of the first window, a power of two: each is twice as long as the one before.
+_FIRST_WINDOW = 8
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
 _SHRINK = 0.9
 
@@ -73,16 +75,22 @@ class RatedStep:
 
 
 class PolyakStep:
-    """Plain descent on mini-batches at the decreasing stochastic Polyak rate (DecSPS).
+    """Plain descent on mini-batches at a decreasing stochastic Polyak rate.
 
-    With f_k and g_k the loss and the gradient of the k-th batch, t_k the time in epochs,
+    With f_k and g_k the loss and the gradient of the k-th batch, in the coordinates of the settings
+    where there are any, and t_k the time in epochs,
 
-        u_k = min( f_k / |g_k|^2, u_(k-1) ),    eta_k = s(t_k) u_k (1 + t_k)^(-1/4),
+        u_k = min( u_0, f_j / |g_j|^2 of the last batches ),    eta_k = s(t_k) u_k (1 + t_k)^(-1/4),
 
-    u_0 being the learning rate (Orvieto, Lacoste-Julien & Loizou 2022, "Dynamics of SGD with
-    stochastic Polyak stepsizes", for losses that are nowhere below 0). It needs no constant: where
-    a batch has smoothness L, f / |g|^2 is at least 1 / (2 L), and where steps are too long it
-    brings them back. What noise remains goes by the mean of the iterates, late ones weighing more.
+    u_0 being the learning rate (DecSPS of Orvieto, Lacoste-Julien & Loizou 2022, "Dynamics of SGD
+    with stochastic Polyak stepsizes", for losses that are nowhere below 0). It needs no constant:
+    where a batch has smoothness L, f / |g|^2 is at least 1 / (2 L), and where steps are too long
+    it brings them back. What noise remains goes by the mean of the iterates, late ones weighing
+    more.
+
+    The last batches are those of this window and of the one before, windows being of 8, 16, 32, ...
+    batches; in DecSPS they are all. The first gradients are often the largest by far, those of the
+    intercept on its way: what they allow would bind a fit for good.
     """
 
     sees_batches = True
@@ -90,18 +98,31 @@ class PolyakStep:
 
     def __init__(self, rule, settings):
         self.rule, self.schedule = rule, settings.schedule
+        self.coordinates = settings.coordinates
 
     def take(self, run, gradient, losses, t):
-        squares, shares = inner_products(gradient, gradient), numbers(run.shrunk, gradient)
+        inside = direction = gradient
+        if self.coordinates is not None:
+            inside, direction = self.coordinates.direction(gradient)
+        squares, shares = inner_products(inside, inside), numbers(run.shrunk, gradient)
+        if _begins_window(run.step):
+            run.shrunk_before, shares = run.shrunk, [1.0] * len(shares)
         for k, start in enumerate(numbers(run.learning_rate, gradient)):
             if squares[k] > 0.0:  # the product of both may underflow
                 shares[k] = min(shares[k], losses[k] / squares[k] / start)
-        run.shrunk = shrunk = along_models(shares)
+        run.shrunk = along_models(shares)
+        lowest = map(min, shares, numbers(run.shrunk_before, gradient))
         factor = checked_factor(self.schedule, t) * (1.0 + t) ** -_DECAY
-        run.rate = rate = run.learning_rate * shrunk * factor
-        direction, memory = self.rule.update(gradient, run.rule_state)
+        run.rate = rate = run.learning_rate * along_models(list(lowest)) * factor
+        direction, memory = self.rule.update(direction, run.rule_state)
         theta = run.point - rate * direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
+
+
+def _begins_window(step):
+    """Whether a window ends before a step: after 8, 8 + 16, 8 + 16 + 32, ... batches."""
+    end = step + _FIRST_WINDOW
+    return step > 0 and end & (end - 1) == 0
 
 
 class LineSearch:
