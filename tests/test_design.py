@@ -19,6 +19,7 @@ FRAMES = {
 CONTAINERS = {
     "dense": np.asarray,
     "F": np.asfortranarray,
+    "F, cut": lambda X: np.asfortranarray(np.vstack([X, X]))[: len(X)],
     "float32": lambda X: X.astype(np.float32),
     "CSR": sparse.csr_matrix,
     "CSR array": sparse.csr_array,
