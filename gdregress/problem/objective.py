@@ -123,6 +123,8 @@ class BlockObjective:
 
     def in_frame(self, frame):
         """The same objective, as a function of theta of `frame`."""
+        if frame is self.frame:
+            return self
         return BlockObjective(
             self.blocks.in_frame(frame),
             self.loss,

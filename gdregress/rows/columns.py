@@ -14,6 +14,9 @@ __all__ = ["SAMPLE_ROWS", "ColumnStatistics", "Columns", "FrameChoice", "largest
 SAMPLE_ROWS = 256
 # A variance above this share of the mean square is known to half of the digits of its own.
 _HALF_EPS = np.sqrt(np.finfo(np.float64).eps)
+# A squared mean below this share of the mean square is no reason for a shift, nor are mean squares
+# within these bounds one for a scale; all of them far inside of those of ``Frame.from_columns``.
+_NEAR, _SMALL, _LARGE = 0.98, 1e-100, 1e100
 
 
 class Columns(NamedTuple):
@@ -93,6 +96,8 @@ class FrameChoice:
     def sampled(self):
         """A frame chosen from evenly spaced rows."""
         blocks = self._blocks
+        if self._is_plain:
+            return blocks.frame
         frame = self._sampled_columns.frame(allow_shift=self._allow_shift)
         # So many columns cannot be full of entries: the rows of the sample are no likeness.
         if len(frame.far) * blocks.n_samples > 2 * blocks.design.n_stored:
@@ -100,13 +105,36 @@ class FrameChoice:
         return frame
 
     @cached_property
-    def _sampled_columns(self):
-        """The :class:`Columns` of evenly spaced rows."""
+    def _sample(self):
+        """The block of evenly spaced rows, without weights where all of them are zero."""
         sample = self._blocks.sample(SAMPLE_ROWS)
         if sample.sample_weight is not None and not sample.sample_weight.any():
             sample = sample._replace(sample_weight=None)
+        return sample
+
+    @property
+    def _has_all_rows(self):
+        """Whether rows are so few that the sample has them all."""
+        return self._blocks.n_samples < 2 * SAMPLE_ROWS
+
+    @cached_property
+    def _is_plain(self):
+        """Whether sums over the sampled rows leave no doubt that the columns are fine as they are.
+
+        That of ordinary columns takes a fifth of their statistics.
+        """
+        if self._sample.sample_weight is not None or not self._blocks.frame.is_identity:
+            return False  # a row of little weight hides its size
         with np.errstate(all="ignore"):
-            return _finite(ColumnStatistics()(sample))
+            first, second = ColumnMoments()(self._sample) / self._sample.design.n_rows
+            near = first * first <= _NEAR * second if self._allow_shift else True
+            return bool((near & (second > _SMALL) & (second < _LARGE)).all())
+
+    @cached_property
+    def _sampled_columns(self):
+        """The :class:`Columns` of evenly spaced rows."""
+        with np.errstate(all="ignore"):
+            return _finite(ColumnStatistics()(self._sample))
 
     def exact(self):
         """A frame chosen from all rows, one pass: where a sample was not representative."""
@@ -120,8 +148,8 @@ class FrameChoice:
     def best(self):
         """A frame in which a solver works at its best: exact where one is needed at all."""
         frame = self.sampled()
-        if frame.is_identity:
-            return Frame.identity(self._blocks.n_features)
+        if frame.is_identity or self._has_all_rows:
+            return frame
         from_sums = self._from_sums(frame)
         return self.exact() if from_sums is None else from_sums
 
@@ -150,6 +178,8 @@ class FrameChoice:
 
     def columns(self):
         """The :class:`Columns` of all rows."""
+        if self._has_all_rows:
+            return self._sampled_columns
         return _finite(self._blocks.reduce(ColumnStatistics()))
 
 

@@ -188,8 +188,11 @@ class ColumnMoments(Sum):
 
     def __call__(self, block):
         design, s = block.design, block.sample_weight
-        ones = np.ones(design.n_rows)
-        return np.vstack([design.pull(ones, s)[:-1], design.pull_squares(ones, s)[:-1]])
+        weight = np.ones(design.n_rows) if s is None else s
+        moments = np.empty((2, design.n_columns))
+        moments[0] = design.pull(weight)[:-1]
+        moments[1] = design.pull_squares(weight)[:-1]
+        return moments
 
 
 @dataclass(frozen=True)
