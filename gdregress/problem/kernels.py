@@ -91,8 +91,7 @@ class Expansion(_OfLoss, Sum):
     def __call__(self, block, theta):
         design, y, s = block
         z = design.times(theta)
-        curvature = self.loss.curvature(y, z)
-        total, residual = self.loss.sum_and_gradient(y, z, s)
+        total, residual, curvature = self.loss.sum_gradient_and_curvature(y, z, s)
         return total, design.pull(residual, s), self.loss.hessian(design, curvature, s)
 
 
@@ -109,8 +108,7 @@ class CurvedExpansion(_OfLoss, Sum):
     def __call__(self, block, theta):
         design, y, s = block
         z = design.times(theta)
-        curvature = self.loss.curvature(y, z)
-        total, residual = self.loss.sum_and_gradient(y, z, s)
+        total, residual, curvature = self.loss.sum_gradient_and_curvature(y, z, s)
         return total, design.pull(residual, s), [curvature]
 
 

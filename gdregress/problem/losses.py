@@ -30,6 +30,8 @@ What only some losses have, for solvers to ask (``hasattr``):
 
 ``curvature(y, z)`` : shape (n, M, K)
     What the second derivative of each row is made of; Newton's method needs it. What it is read by:
+``sum_gradient_and_curvature(y, z, sample_weight)``
+    What ``sum_and_gradient`` and ``curvature`` return: what Newton's method needs of a pass.
 ``curve(rows, dz)`` : shape (n, M, K)
     The second derivative times changes of z, `rows` being what ``curvature`` returned, of one model
     or of M.
@@ -145,6 +147,9 @@ class Loss:
         if sample_weight is None:
             return value.sum(axis=0), gradient
         return np.dot(sample_weight, value), gradient
+
+    def sum_gradient_and_curvature(self, y, z, sample_weight):
+        return *self.sum_and_gradient(y, z, sample_weight), self.curvature(y, z)
 
     def of_batch(self, y, z, sample_weight):
         """:meth:`sum_and_gradient` of few rows, in as few calls as it takes; z is overwritten."""
@@ -294,6 +299,27 @@ class LogLoss(Separate):
         value -= np.log(factor, out=factor)
         return np.dot(sample_weight, value[:, :, 0]), gradient
 
+    def sum_gradient_and_curvature(self, y, z, sample_weight):
+        """One exponential serves all three: with ``e = e^-|t|`` the larger one of sigma(t) and
+        sigma(-t) is ``1 / (1 + e)`` and the other e times that. The sum of logarithms is taken as
+        in :meth:`sum_and_gradient`.
+        """
+        sign, t = self._signed(y, z)
+        smaller = np.exp(-np.abs(t))
+        larger = 1.0 / (1.0 + smaller)
+        smaller *= larger
+        gradient = np.where(t > 0.0, larger, smaller)
+        gradient *= sign
+        curvature = np.multiply(smaller, larger, out=smaller)
+        value = np.maximum(t, 0.0, out=t)
+        if sample_weight is None:
+            products = np.multiply.reduceat(larger, np.arange(0, len(z), 512), axis=0)
+            total = value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2))
+        else:
+            value -= np.log(larger, out=larger)
+            total = np.dot(sample_weight, value[:, :, 0])
+        return total, gradient, curvature
+
     def of_batch(self, y, z, sample_weight):
         y = y if z.ndim == 2 else y[:, None]
         t = (1.0 - 2.0 * y) * z
@@ -374,6 +400,22 @@ class SoftmaxLoss(Loss):
         gradient[own] -= 1.0
         return np.log(total[:, :, 0]) - linear, gradient
 
+    def sum_gradient_and_curvature(self, y, z, sample_weight):
+        if z.shape[1] > 1:
+            return super().sum_gradient_and_curvature(y, z, sample_weight)
+        scores, own = z[:, 0].T, (y[:, 0], np.arange(len(z)))  # an output is a row here
+        p = scores - scores.max(axis=0)
+        linear = p[own]
+        np.exp(p, out=p)
+        total = p.sum(axis=0)
+        p /= total
+        gradient = p.copy()
+        gradient[own] -= 1.0
+        value = np.log(total, out=total)
+        value -= linear
+        mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
+        return np.array([mean]), gradient.T[:, None], p.T[:, None]
+
     @staticmethod
     def gradient(y, z):
         z -= z.max(axis=-1, keepdims=True)
@@ -427,20 +469,30 @@ class SoftmaxLoss(Loss):
         """
         p = rows[:, 0]
         n_rows, n_outputs = p.shape
-        if (p == 1.0 / n_outputs).all():  # one Gram matrix serves all pairs of classes
+        if p[0, 0] == 1.0 / n_outputs and (p == p[0, 0]).all():
+            # One Gram matrix serves all pairs of classes.
             equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
             return np.kron(design.gram(sample_weight), equal)
-        total, slab = 0.0, max(256, n_rows // n_outputs)
+        slab = max(256, n_rows // n_outputs)
+        if n_rows <= slab:
+            return SoftmaxLoss._hessian_of_slab(design, p, sample_weight)
+        total = 0.0
         for begin in range(0, n_rows, slab):
             end = min(begin + slab, n_rows)
             weight = None if sample_weight is None else sample_weight[begin:end]
-            own, outer = design.part(begin, end).outer_grams(p[begin:end], weight)
-            hessian = -outer
-            k = np.arange(n_outputs)
-            hessian[k, :, k, :] += own.transpose(1, 0, 2)
-            total = total + hessian.transpose(1, 0, 3, 2)
-        size = n_outputs * len(own)
-        return np.ascontiguousarray(total).reshape(size, size)
+            part = design.part(begin, end)
+            total = total + SoftmaxLoss._hessian_of_slab(part, p[begin:end], weight)
+        return total
+
+    @staticmethod
+    def _hessian_of_slab(design, p, sample_weight):
+        own, outer = design.outer_grams(p, sample_weight)
+        hessian = np.ascontiguousarray(outer.transpose(1, 0, 3, 2))
+        np.negative(hessian, out=hessian)
+        for k in range(p.shape[1]):
+            hessian[:, k, :, k] += own[:, k]
+        size = len(own) * p.shape[1]
+        return hessian.reshape(size, size)
 
     @staticmethod
     def curvature_diagonal(rows):

@@ -22,6 +22,7 @@ import numpy as np
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
 from ...problem.margins import largest_move, margins, smallest_rival
+from ...rows.few import of_few_rows
 from ...rows.parts import in_parts
 from ..needs import bad_start
 from ..solution import Solution
@@ -106,7 +107,9 @@ class _Run:
         if not theta.any():  # another start may lie outside the row space
             space = RowSpace.of(objective)
         if space is None:
-            self.objective = objective = objective.on_rows(in_parts(objective.blocks))
+            blocks = of_few_rows(in_parts(objective.blocks))
+            if blocks is not objective.blocks:
+                self.objective = objective = objective.on_rows(blocks)
         self._enter(space or objective.frames.best(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))

@@ -1,0 +1,80 @@
+"""A design of few rows: its columns, that of ones among them, one behind the other.
+
+On a table of some hundred rows NumPy takes longer to be called than to multiply. Here a verb of the
+design is one product with the matrix ``[X~ 1]^T``, a copy that is kept for all iterations.
+"""
+
+import copy
+from functools import cached_property
+
+import numpy as np
+
+from .design import DenseDesign, _as_float64, weigh
+
+__all__ = ["FewRows", "of_few_rows"]
+
+# Numbers in an X that is worth a copy: 512 KiB.
+_MOST_NUMBERS = 2**16
+
+
+class FewRows(DenseDesign):
+    """Rows in an array, with products in one call; see the module."""
+
+    _kept = None
+
+    @cached_property
+    def _bordered_columns(self):
+        """``[X~ 1]^T``."""
+        columns = np.empty((self.n_columns + 1, self.n_rows))
+        columns[:-1] = self.rows.T
+        columns[-1] = 1.0
+        return columns
+
+    def _memory(self, *shape):
+        """An array of rows of this shape, the same at every call: products need no new pages."""
+        if self._kept is None or self._kept.shape[:-1] != shape:
+            self._kept = np.empty((*shape, self.n_rows))
+        return self._kept
+
+    def take(self, rows):
+        return DenseDesign(_as_float64(self.X[rows]), self.frame)
+
+    def times(self, theta):
+        if theta[-1, 0, 0] == 0.0 and not theta.any():
+            return super().times(theta)
+        n_models, n_outputs = theta.shape[1:]
+        if n_models * n_outputs == 1:
+            return np.dot(theta.reshape(-1), self._bordered_columns)[:, None, None]
+        z = np.dot(theta.reshape(len(theta), -1).T, self._bordered_columns)
+        return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
+
+    def pull(self, r, s=None):
+        r = weigh(r, s)
+        flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
+        return np.dot(self._bordered_columns, flat).reshape(-1, *r.shape[1:])
+
+    def gram(self, s=None):
+        columns = self._bordered_columns
+        if s is not None:
+            columns = np.multiply(columns, s, out=self._memory(len(columns)))
+        return np.dot(columns, self._bordered_columns.T)
+
+    def outer_grams(self, r, s=None):
+        columns, n_outputs = self._bordered_columns, r.shape[1]
+        stacked = self._memory(len(columns), n_outputs)  # row (j, k) is r_k x_j
+        stacked = np.multiply(columns[:, None], r.T, out=stacked).reshape(-1, self.n_rows)
+        weighted = stacked if s is None else stacked * s
+        own = np.dot(columns, weighted.T).reshape(-1, len(columns), n_outputs).transpose(0, 2, 1)
+        square = np.dot(stacked, weighted.T).reshape(2 * (len(columns), n_outputs))
+        return own, square.transpose(1, 0, 3, 2)
+
+
+def of_few_rows(blocks):
+    """The same blocks with a design of few rows, where they are dense and few."""
+    design = blocks.design
+    if type(design) is not DenseDesign or design.X.size > _MOST_NUMBERS:
+        return blocks
+    few = copy.copy(blocks)
+    vars(few).pop("_only_design", None)
+    few.design = FewRows(design.X)
+    return few
