@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from gdregress.rows.containers import design_of, stacked
+from gdregress.rows.few import FewRows
 from gdregress.rows.frame import Frame
 
 RNG = np.random.default_rng(0)
@@ -23,6 +24,7 @@ CONTAINERS = {
     "float32": lambda X: X.astype(np.float32),
     "CSR": sparse.csr_matrix,
     "CSR array": sparse.csr_array,
+    "few": FewRows,
 }
 
 
@@ -61,6 +63,8 @@ def test_times_and_pull(case, weight, n_models, n_outputs):
 def test_grams(case, weight):
     design, A = case
     s = plain(weight)
+    moments = [s @ A[:, :-1], s @ A[:, :-1] ** 2]
+    assert_allclose(design.moments(weight), moments, rtol=1e-12, atol=1e-11)
     assert_allclose(design.gram(weight), A.T @ (s[:, None] * A), rtol=1e-12, atol=1e-11)
     r = RNG.standard_normal((N_ROWS, 2))
     own, outer = design.outer_grams(r, weight)

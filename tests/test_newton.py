@@ -16,6 +16,7 @@ from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
 from gdregress.solvers.newton.newton import newton
+from gdregress.solvers.newton.steps import first_length
 
 METRICS = {
     "full": FullMetric,
@@ -534,6 +535,31 @@ def test_a_start_that_is_good_but_saturated(metric, size, force):
     assert history["loss"][0] < np.log(2)
     assert reason is StopReason.DECREMENT
     assert_allclose(history["loss"][-1], reference["loss"][-1], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_a_first_step_goes_as_far_as_the_loss_falls(name):
+    """Along it the loss falls beyond length 1. What promises little, or tells nothing of that, is
+    not looked at."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 3)), KINDS[name].draw(rng, 300)
+    score = 2.0 * X[:, 0] + rng.logistic(size=300)
+    y[:, 0] = (score > 0.0) + (score > 1.5) * (name == "softmax")
+    framed = BlockObjective(
+        RowBlocks(X, y), KINDS[name].loss, ElasticNet(1e-3), KINDS[name].n_outputs
+    )
+    metric = FullMetric(framed)
+    at = metric.look(np.zeros((4, 1, KINDS[name].n_outputs)))
+    direction, decrement = metric.direction(at, 0.0)
+    length = first_length(at, direction, decrement)
+    trials = np.linspace(0.5, 4.0, 36)
+    losses = framed.value(np.hstack([at.theta + t * direction for t in trials]))
+    best = trials[np.argmin(losses)]
+    assert 1.3 < best < 3.5
+    assert length - 1.0 > 0.3 * (best - 1.0)
+    assert framed.value(at.theta + length * direction)[0] < framed.value(at.theta + direction)[0]
+    assert first_length(at, 1e-3 * direction, 1e-3 * decrement) == 1.0
+    assert first_length(at, direction, np.inf) == 1.0
 
 
 def test_failing_to_step_is_not_convergence():

@@ -9,12 +9,20 @@ from scipy import sparse
 
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
-from gdregress.problem.kernels import CurvedGrams, CurvedProduct, Expansion, Hessian, LossGradient
+from gdregress.problem.kernels import (
+    CurvedGrams,
+    CurvedProduct,
+    Expansion,
+    Hessian,
+    LossGradient,
+    Slope,
+)
 from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.margins import LargestMove
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.kernels import ColumnMoments
 from gdregress.solvers.cholesky import ScaledCholesky
 from gdregress.solvers.newton.choice import Pace, choose_metric
 from gdregress.solvers.newton.costs import costs
@@ -214,7 +222,10 @@ def test_every_evaluation_of_a_fit_is_one_pass(passes):
     X = rng.standard_normal((300, 8))
     y = (X[:, 0] + rng.logistic(size=300) > 0).astype(int)
     model = LogisticRegression(alpha=1e-2).fit(X, y)
-    assert len(passes) == model.n_iter_ + 1
+    kernels = [kernel for kernel, _ in passes]
+    assert kernels.count(ColumnMoments) == 1  # for the frame
+    assert kernels.count(Slope) == 1  # for the length of the first step
+    assert len(kernels) - 2 == model.n_iter_ + 1
 
 
 def spectra(n_samples, n_features, n_classes, rng):

@@ -13,6 +13,7 @@ from gdregress.problem.penalty import ElasticNet
 from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.problem.smoothness import HessianBound
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.columns import FrameChoice
 from gdregress.rows.frame import Frame
 from gdregress.rows.kernels import ColumnMoments
 
@@ -476,6 +477,47 @@ def test_frames_are_chosen_so_that_squares_are_ordinary(unit):
     for frame in (objective.frames.sampled(), objective.frames.exact()):
         rows = (problem.X[:, 1] - frame.shift[1]) / frame.scale[1]
         assert 1e-120 < np.mean(rows**2) < 1e120
+
+
+@each_kind
+@each_weighting
+@each_intercept
+@each_frame
+def test_slope_and_curvature_along_a_direction(name, weighted, fit_intercept, frame):
+    problem = Case(name, weighted=weighted, fit_intercept=fit_intercept)
+    objective, direction = problem.objective(frame), problem.direction[:, :1].copy()
+    if not fit_intercept:
+        direction[-1] = 0.0
+    slope, curvature = objective.slope(problem.theta, direction)
+    _, gradient = objective.value_and_gradient(problem.theta)
+    hessian = objective.hessian(problem.theta)
+    assert_allclose(slope, np.vdot(gradient, direction), rtol=1e-11, atol=1e-12)
+    assert_allclose(curvature, direction.ravel() @ hessian @ direction.ravel(), rtol=1e-11)
+
+
+@pytest.mark.parametrize("allow_shift", [False, True])
+@pytest.mark.parametrize("n_rows", [300, 900, 3000])
+def test_columns_that_look_ordinary_have_the_frame_that_statistics_choose(n_rows, allow_shift):
+    """Means of up to 1,000 spreads in units of 10^-120 to 10^120, one column at a time."""
+    rng = np.random.default_rng(0)
+    shifted = 0
+    for _ in range(60):
+        mean = 10.0 ** rng.choice([rng.uniform(-2, 1.0), rng.uniform(1.4, 3)])  # not near 16
+        column = mean + rng.standard_normal((n_rows, 1))
+        column *= 10.0 ** rng.choice([0.0, rng.uniform(-120, 120)])
+        frames = FrameChoice(RowBlocks(np.hstack([column, column])), allow_shift=allow_shift)
+        found, expected = frames.best(), frames.columns().frame(allow_shift=allow_shift)
+        assert_array_equal(found.shift, expected.shift)
+        assert_array_equal(found.scale, expected.scale)
+        shifted += found.is_shifted
+    assert 10 < shifted < 50 if allow_shift else shifted == 0
+
+
+def test_a_constant_or_tiny_column_is_no_ordinary_one():
+    for column in (np.full(300, 0.1), np.full(300, 1e-200), np.full(300, 1e200)):
+        frames = FrameChoice(RowBlocks(column[:, None]), allow_shift=True)
+        assert not frames.best().is_identity
+        assert_array_equal(frames.best().shift, column[:1])
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

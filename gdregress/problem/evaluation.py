@@ -34,7 +34,7 @@ class Evaluation:
 
     def __init__(self, objective, theta):
         self.objective, self.theta = objective, theta
-        self._loss = self._gradient = None
+        self._loss = self._gradient = self._hessian = None
 
     @classmethod
     def known(cls, objective, theta, loss, gradient):
@@ -72,13 +72,14 @@ class Evaluation:
             self._learn(*self.objective.value_and_gradient(self.theta))
         return self._gradient
 
-    @cached_property
+    @property
     def hessian(self):
-        if self._gradient is not None:
-            return self.objective.hessian(self.theta)
-        loss, gradient, hessian = self.objective.expansion(self.theta)
-        self._learn(loss, gradient)
-        return hessian
+        if self._hessian is None and self._gradient is not None:
+            self._hessian = self.objective.hessian(self.theta)
+        elif self._hessian is None:
+            loss, gradient, self._hessian = self.objective.expansion(self.theta)
+            self._learn(loss, gradient)
+        return self._hessian
 
     @cached_property
     def curvature(self):

@@ -26,6 +26,7 @@ __all__ = [
     "LossValue",
     "Margin",
     "RowCurvature",
+    "Slope",
     "SmallestRival",
 ]
 
@@ -93,6 +94,19 @@ class Expansion(_OfLoss, Sum):
         z = design.times(theta)
         total, residual, curvature = self.loss.sum_gradient_and_curvature(y, z, s)
         return total, design.pull(residual, s), self.loss.hessian(design, curvature, s)
+
+
+class Slope(_OfLoss, Sum):
+    """First and second derivative at theta of ``sum_i s_i loss(y_i, z_i)`` along a direction, of
+    one model, shape (2,)."""
+
+    def __call__(self, block, theta, direction):
+        design, y, s = block
+        along = design.times(direction)
+        _, residual, curvature = self.loss.sum_gradient_and_curvature(y, design.times(theta), s)
+        bent = self.loss.curve(curvature, along)
+        along = weigh(along, s)
+        return np.array([np.vdot(residual, along), np.vdot(bent, along)])
 
 
 class RowCurvature(_OfLoss, Sum):

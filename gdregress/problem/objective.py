@@ -55,6 +55,7 @@ from .kernels import (
     LossGradient,
     LossValue,
     RowCurvature,
+    Slope,
 )
 from .moments import CentredMoments
 from .smoothness import HessianBound
@@ -85,14 +86,17 @@ class BlockObjective:
         self.fit_intercept = fit_intercept
         self.shape = (blocks.frame.n_columns + 1, n_outputs)
         self.basis = None  # of the rows in the frame, once it was asked for; see ``basis``
-        self._value, self._gradient = LossValue(loss), LossGradient(loss)
-        self._batch_gradient, self._batch_value = BatchGradient(loss), BatchValue(loss)
-        self._batch_loss_gradient = BatchLossGradient(loss)
 
     @property
     def frame(self):
         """The coordinates of theta."""
         return self.blocks.frame
+
+    _value = cached_property(lambda self: LossValue(self.loss))
+    _gradient = cached_property(lambda self: LossGradient(self.loss))
+    _batch_value = cached_property(lambda self: BatchValue(self.loss))
+    _batch_gradient = cached_property(lambda self: BatchGradient(self.loss))
+    _batch_loss_gradient = cached_property(lambda self: BatchLossGradient(self.loss))
 
     @cached_property
     def total_weight(self):
@@ -210,6 +214,12 @@ class BlockObjective:
         """
         return self._regular(self.blocks.reduce(Hessian(self.loss), theta))
 
+    def slope(self, theta, direction):
+        """First and second derivative at theta of the objective along a direction (one model)."""
+        first, second = self.blocks.reduce(Slope(self.loss), theta, direction) / self.total_weight
+        bent = self._ridge * direction
+        return float(first + np.vdot(bent, theta)), float(second + np.vdot(bent, direction))
+
     def least_hessian(self, theta, radius):
         """What the Hessian is at least, wherever no row moves by more than `radius` from theta."""
         return self._regular(self.blocks.reduce(LeastHessian(self.loss), theta, radius))
@@ -222,12 +232,11 @@ class BlockObjective:
     def _regular(self, hessian):
         """The mean of a sum of Hessians of the rows, with the penalty's."""
         hessian /= self.total_weight
-        curvature = self.penalty.curvature(self.shape)
-        n_outputs = self.shape[1]
+        n_outputs, curvature = self.shape[1], self._ridge.ravel()
         if not self.fit_intercept:
             hessian[-n_outputs:] = hessian[:, -n_outputs:] = 0.0
-            curvature[-1] = 1.0
-        hessian.flat[:: len(hessian) + 1] += curvature.ravel()
+            curvature = np.append(curvature[:-n_outputs], np.ones(n_outputs))
+        hessian.flat[:: len(hessian) + 1] += curvature
         return hessian
 
     def hessian_at(self, theta):

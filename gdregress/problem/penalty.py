@@ -37,6 +37,7 @@ A new penalty is one class: of :class:`Penalty`, which is the ridge, it needs ``
 """
 
 import copy
+import math
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Penalty:
     def __init__(self, l2=0.0):
         self.l2 = _strength(l2)
         self.has_l2 = _is_any(self.l2)
+        self._root = math.sqrt(self.l2) if isinstance(self.l2, float) else np.sqrt(self.l2)
         self._scale = None  # theta[:-1] / _scale are the coefficients of the original columns
 
     def __str__(self):
@@ -86,8 +88,10 @@ class Penalty:
         value = self.rough_value(theta)
         if self.has_l2:
             # alpha w^2, where w^2 alone might underflow or overflow
-            root = _by_model(np.sqrt(self.l2)) * self._coef(theta)
-            value += 0.5 * np.einsum("jmk,jmk->m", root, root)
+            root = _by_model(self._root) * self._coef(theta)
+            is_one = theta.shape[1] == 1
+            square = np.vdot(root, root) if is_one else np.einsum("jmk,jmk->m", root, root)
+            value += 0.5 * square
         return value
 
     def rough_value(self, theta):
@@ -111,7 +115,7 @@ class Penalty:
         curvature[:-1] = _by_model(self.l2)
         if self._scale is not None:
             scale = self._scale if len(shape) == 3 else self._scale[:, 0]
-            root = np.clip(_by_model(np.sqrt(self.l2)) / scale, 1e-150, 1e150)
+            root = np.clip(_by_model(self._root) / scale, 1e-150, 1e150)
             curvature[:-1] = np.where(_by_model(self.l2) > 0.0, root**2, 0.0)
         return curvature
 
@@ -188,7 +192,8 @@ class ElasticNet(Penalty):
 
 def _strength(value):
     """A number, or one of each model."""
-    return float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float64)
+    is_one = isinstance(value, float) or np.ndim(value) == 0
+    return float(value) if is_one else np.asarray(value, dtype=np.float64)
 
 
 def _is_any(strength):

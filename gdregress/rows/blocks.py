@@ -191,6 +191,11 @@ class RowBlocks:
         some.frame = self.frame
         return some
 
+    def __copy__(self):
+        other = object.__new__(RowBlocks)
+        vars(other).update(vars(self))
+        return other
+
     def in_frame(self, frame):
         """The same rows, whose blocks are given in a frame."""
         if frame is self.frame:

@@ -12,6 +12,8 @@ from .overflow import overflow
 __all__ = ["SAMPLE_ROWS", "ColumnStatistics", "Columns", "FrameChoice", "largest_values", "spans"]
 
 SAMPLE_ROWS = 256
+# The sums of so many rows are taken as soon as those of a sample.
+_FEW_ROWS = 1024
 # A variance above this share of the mean square is known to half of the digits of its own.
 _HALF_EPS = np.sqrt(np.finfo(np.float64).eps)
 # A squared mean below this share of the mean square is no reason for a shift, nor are mean squares
@@ -123,10 +125,14 @@ class FrameChoice:
 
         That of ordinary columns takes a fifth of their statistics.
         """
-        if self._sample.sample_weight is not None or not self._blocks.frame.is_identity:
+        blocks = self._blocks
+        if blocks.sample_weight is not None or not blocks.frame.is_identity:
             return False  # a row of little weight hides its size
         with np.errstate(all="ignore"):
-            first, second = ColumnMoments()(self._sample) / self._sample.design.n_rows
+            if blocks.n_samples <= _FEW_ROWS:
+                first, second = blocks.reduce(ColumnMoments()) / blocks.n_samples
+            else:
+                first, second = ColumnMoments()(self._sample) / self._sample.design.n_rows
             near = first * first <= _NEAR * second if self._allow_shift else True
             return bool((near & (second > _SMALL) & (second < _LARGE)).all())
 

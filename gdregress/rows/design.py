@@ -6,6 +6,8 @@ With n rows, p columns, theta of shape (p + 1, M, K), intercept last, and weight
     ``[X~ 1] theta``, the linear predictor.
 ``pull(r, s)``, ``pull_squares(r, s)`` : shape (p + 1, ...), of row quantities r of shape (n, ...)
     ``[X~ 1]^T diag(s) r``, and the same of the squares of the rows.
+``moments(s)`` : shape (2, p)
+    ``X~^T s``, and the same of the squares of the rows.
 ``gram(s)`` : shape (p + 1, p + 1)
     ``[X~ 1]^T diag(s) [X~ 1]``.
 ``outer_grams(r, s)`` : shapes (p + 1, K, p + 1) and (K, p + 1, K, p + 1), r of shape (n, K)
@@ -138,6 +140,13 @@ class Design:
 
     def pull_squares(self, r, s=None):
         return self._pulled(self._squares().T, weigh(r, s))
+
+    def moments(self, s=None):
+        weight = np.ones(self.n_rows) if s is None else s
+        moments = np.empty((2, self.n_columns))
+        moments[0] = self.pull(weight)[:-1]
+        moments[1] = self.pull_squares(weight)[:-1]
+        return moments
 
     def _pulled(self, columns, r):
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)

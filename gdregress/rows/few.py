@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .design import DenseDesign, _as_float64, weigh
+from .dense import DenseDesign
+from .design import as_float64, weigh
 
 __all__ = ["FewRows", "of_few_rows"]
 
@@ -37,7 +38,7 @@ class FewRows(DenseDesign):
         return self._kept
 
     def take(self, rows):
-        return DenseDesign(_as_float64(self.X[rows]), self.frame)
+        return DenseDesign(as_float64(self.X[rows]), self.frame)
 
     def times(self, theta):
         if theta[-1, 0, 0] == 0.0 and not theta.any():
@@ -52,6 +53,13 @@ class FewRows(DenseDesign):
         r = weigh(r, s)
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
         return np.dot(self._bordered_columns, flat).reshape(-1, *r.shape[1:])
+
+    def moments(self, s=None):
+        if s is not None:
+            return super().moments(s)
+        columns = self._bordered_columns
+        squares = np.multiply(columns, columns, out=self._memory(len(columns)))
+        return np.array([columns.sum(axis=1)[:-1], squares.sum(axis=1)[:-1]])
 
     def gram(self, s=None):
         columns = self._bordered_columns

@@ -45,7 +45,7 @@ class Frame:
     def __init__(self, shift, scale):
         self.shift = shift
         self.scale = scale
-        self.far = np.flatnonzero(shift)
+        (self.far,) = shift.nonzero()
         self.is_shifted = len(self.far) > 0
         self.is_scaled = bool((scale != 1.0).any())
 

@@ -187,12 +187,7 @@ class ColumnMoments(Sum):
     """``sum_i s_i x~_ij`` and ``sum_i s_i x~_ij^2`` of every column, shape (2, n_features)."""
 
     def __call__(self, block):
-        design, s = block.design, block.sample_weight
-        weight = np.ones(design.n_rows) if s is None else s
-        moments = np.empty((2, design.n_columns))
-        moments[0] = design.pull(weight)[:-1]
-        moments[1] = design.pull_squares(weight)[:-1]
-        return moments
+        return block.design.moments(block.sample_weight)
 
 
 @dataclass(frozen=True)

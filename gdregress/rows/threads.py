@@ -42,7 +42,7 @@ class _BlasGuard:
                     self._libraries = controller.lib_controllers
                 self._saved = [library.num_threads for library in self._libraries]
                 self._workers = max(1, min(self._saved or [os.cpu_count() or 1]))
-                self._is_set = any(n_threads != 1 for n_threads in self._saved)
+                self._is_set = self._saved.count(1) < len(self._saved)
                 if self._is_set:
                     for library in self._libraries:
                         library.set_num_threads(1)

@@ -29,7 +29,7 @@ from ..solution import Solution
 from .choice import choose_metric, newton_metric
 from .row_space import RowSpace
 from .separation import AT_REST, Separation, separation_near
-from .steps import backtrack, with_gradient
+from .steps import backtrack, first_length, with_gradient
 
 __all__ = ["newton"]
 
@@ -101,7 +101,7 @@ class _Run:
         self.objective, self.tol = objective, tol
         self.is_penalised = objective.penalty.l2 > 0.0
         self.may_separate = hasattr(objective.loss, "margin") and not self.is_penalised
-        self.separation = Separation.without(objective)
+        self.separation = None
         self._asked = self._begun = self._is_last = False
         self._choose, space = choose, None
         if not theta.any():  # another start may lie outside the row space
@@ -113,9 +113,9 @@ class _Run:
         self._enter(space or objective.frames.best(), theta, choose)
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))
-        zero = np.zeros_like(self.at.theta)
-        at_start = not self.at.theta.any()
-        self._at_zero = float(self.loss if at_start else self.framed.value(zero)[0])
+        self._at_zero = self.loss
+        if self.at.theta.any():
+            self._at_zero = float(self.framed.value(np.zeros_like(self.at.theta))[0])
         self._yardstick = min(self.loss, self._at_zero)
         self._update = self._t = math.nan
 
@@ -240,19 +240,22 @@ class _Run:
 
     def _descend(self):
         """A step along the direction of the metric."""
-        direction, decrement = self.metric.direction(self.at, self.tolerance)
+        tolerance = self.tolerance
+        direction, decrement = self.metric.direction(self.at, tolerance)
         if self.metric.is_suspicious and self._change_basis():
-            direction, decrement = self.metric.direction(self.at, self.tolerance)
+            direction, decrement = self.metric.direction(self.at, tolerance)
         if self.metric.gives_up:
             self._leave_the_metric()
-            direction, decrement = self.metric.direction(self.at, self.tolerance)
+            direction, decrement = self.metric.direction(self.at, tolerance)
         # The step of a full metric squares what the decrement measured before it.
-        self._is_last = decrement <= self.tolerance
-        look = self.metric.look
+        self._is_last = decrement <= tolerance
+        look, length = self.metric.look, 1.0
         if self._is_last:
             look = partial(with_gradient, self.framed)
+        elif self.framed.loss.self_concordance is not None:  # else its curvature may jump
+            length = first_length(self.at, direction, decrement)
         before = self.at
-        self.at, self._t = backtrack(before, direction, look)
+        self.at, self._t = backtrack(before, direction, look, length)
         self._direction = direction
         self.metric.remember(before, self.at, self._t)
         if not self._is_last and self._t > 0.0:
