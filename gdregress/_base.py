@@ -47,6 +47,8 @@ __all__ = ["BaseRegression"]
 _PREDICTING = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 # What has to stay the same where a fit goes on.
 _FEATURES = {"n_features_in_", "feature_names_in_"}
+# What a fit leaves beside its attributes.
+_PRIVATE_STATE = {"_descent", "_dtype", "_stream", "_theta", "_y_ndim"}
 
 
 class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters):
@@ -189,12 +191,12 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
 
     def _forget(self, but):
         """Drop what an earlier fit has left, but for what has to stay the same."""
-        for key in [k for k in self.__dict__ if _is_fitted_state(k) and k not in but]:
+        for key in _fitted_state(self.__dict__).difference(but):
             del self.__dict__[key]
 
     def _set_solution(self, found, plan):
         """Every fitted attribute that tells of the solution, whichever solver found it."""
-        if not np.all(np.isfinite(found.theta)):
+        if not np.isfinite(found.theta).all():
             raise FloatingPointError(
                 "the coefficients overflow float64; rescale X and y to ordinary units."
             )
@@ -254,9 +256,9 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
         try:
             yield
         except BaseException:
-            for key in [k for k in self.__dict__ if _is_fitted_state(k)]:
+            for key in _fitted_state(self.__dict__):
                 del self.__dict__[key]
-            self.__dict__.update({k: v for k, v in before.items() if _is_fitted_state(k)})
+            self.__dict__.update({key: before[key] for key in _fitted_state(before)})
             raise
 
     def __sklearn_tags__(self):
@@ -265,5 +267,6 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
         return tags
 
 
-def _is_fitted_state(name):
-    return name.endswith("_") or name in {"_descent", "_dtype", "_stream", "_theta", "_y_ndim"}
+def _fitted_state(attributes):
+    """The names of those that a fit has made."""
+    return {name for name in attributes if name[-1] == "_" or name in _PRIVATE_STATE}

@@ -58,7 +58,8 @@ def read_rows(estimator, X, y, *, reset):
     X = read_features(estimator, X, "X", reset=reset)
     if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub"):
         y = estimator._check_y(y)
-    check_consistent_length(X, y)
+    if X.shape[:1] != y.shape[:1]:
+        check_consistent_length(X, y)  # which raises
     assert_finite(estimator, y, "y")
     return X, y
 

@@ -75,21 +75,24 @@ def explaining_names(init: Callable[P, None]) -> Callable[P, None]:
     Its signature is that of `init`, which is where scikit-learn reads the parameters' names.
     """
     accepted = list(inspect.signature(init).parameters)[1:]
+    known = frozenset(accepted)
 
     @wraps(init)
     def __init__(*args: P.args, **params: P.kwargs) -> None:
+        if len(args) == 1 and params.keys() <= known:
+            init(*args, **params)
+            return
         name = type(args[0]).__name__
         if len(args) > 1:
             raise TypeError(
                 f"{name} takes its parameters by name, such as {name}(solver='gd'); got {args[1]!r}"
                 f" without one."
             )
-        for unknown in params.keys() - set(accepted):
+        for unknown in params.keys() - known:
             raise TypeError(
                 f"{name} has no parameter {unknown!r} (got {params[unknown]!r})"
                 f"{_advice(unknown, accepted)}"
             )
-        init(*args, **params)
 
     return __init__
 

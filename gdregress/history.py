@@ -187,7 +187,7 @@ class History(dict[str, NDArray[Any]]):
         self, coef_shape: tuple[int, ...], intercept_shape: tuple[int, ...], dtype: str
     ) -> None:
         """Set how ``coef_path`` and ``intercept_path`` show a theta."""
-        self._shapes = coef_shape, intercept_shape, str(dtype)
+        self._shapes = coef_shape, intercept_shape, np.dtype(dtype).type.__name__
         if self._steps is not None:
             self._steps.shape_path(coef_shape, intercept_shape, dtype)
 

@@ -27,6 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from gdregress import LogisticRegression
+from gdregress._checks import encode_labels
 
 each_solver = pytest.mark.parametrize("solver", LOGISTIC_SOLVERS)
 each_exact_solver = pytest.mark.parametrize("solver", EXACT_LOGISTIC)
@@ -209,6 +210,31 @@ def test_labels_of_any_kind(solver, n_classes, labels):
     assert model.classes_.dtype == labels.dtype
     assert_allclose(model.coef_, problem.coef, rtol=0, atol=1e-9)
     assert set(model.predict(problem.X)) <= set(chosen)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([-128, 127, 3, 0], dtype=np.int8),
+        np.array([255, 0, 7], dtype=np.uint8),
+        np.array([2**64 - 1, 2**64 - 5, 2**64 - 3], dtype=np.uint64),
+        np.array([-(2**63), -(2**63) + 2, -(2**63) + 1]),
+        np.array([5, 9, 6, 10_000_000]),
+        np.array([-2, 4, 0], dtype=np.int32),
+        np.array([0.0, -0.0, 1.5]),
+        np.array([0.1, 0.2], dtype=np.float32),
+        np.array([True, False]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("n_repeats", [1, 200, 2000])
+def test_numbers_are_classes_as_numpy_sorts_them(labels, n_repeats):
+    y = np.tile(labels, n_repeats)
+    classes, codes = encode_labels(LogisticRegression(), y)
+    expected, places = np.unique(y, return_inverse=True)
+    assert classes.dtype == labels.dtype
+    assert_array_equal(classes, expected)
+    assert_array_equal(codes, places)
 
 
 @each_solver

@@ -118,6 +118,23 @@ def test_the_sum_of_the_values_and_the_gradient_in_one_go(name, scale):
 
 
 @each_kind
+@pytest.mark.parametrize("scale", [1e-3, 3.0, 300.0])
+@pytest.mark.parametrize("n_models", [1, 2])
+def test_the_curvature_comes_with_the_sum_and_the_gradient(name, scale, n_models):
+    loss, y, z = draw(name, n_rows=1500, scale=scale)
+    z = z[:, :n_models].copy()
+    before = z.copy()
+    weight = np.random.default_rng(6).uniform(0.0, 2.0, len(z))
+    for sample_weight in (None, weight):
+        found = loss.sum_gradient_and_curvature(y, z, sample_weight)
+        expected = *loss.sum_and_gradient(y, z, sample_weight), loss.curvature(y, z)
+        for one, other in zip(found, expected, strict=True):
+            assert one.shape == other.shape
+            assert_allclose(one, other, rtol=1e-12, atol=1e-300)
+    assert_array_equal(z, before)
+
+
+@each_kind
 def test_many_models_equal_one_at_a_time(name):
     loss, y, z = draw(name)
     value, gradient = loss.value_and_gradient(y, z)
@@ -220,6 +237,14 @@ def test_sigmoid_curvature_keeps_its_digits_far_out(z):
     exact = mpmath.exp(-abs(mpmath.mpf(z))) / (1 + mpmath.exp(-abs(mpmath.mpf(z)))) ** 2
     found = LogLoss().curvature(np.array([[1.0]]), np.array([[[z]]]))
     assert_allclose(found[0, 0, 0], float(exact), rtol=8 * EPS)
+    for y in (0.0, 1.0):
+        args = np.array([[y]]), np.array([[[z]]]), None
+        total, gradient, curvature = LogLoss().sum_gradient_and_curvature(*args)
+        assert_allclose(curvature[0, 0, 0], float(exact), rtol=8 * EPS)
+        slope = (1 - 2 * y) / (1 + mpmath.exp(-(1 - 2 * y) * mpmath.mpf(z)))
+        assert_allclose(gradient[0, 0, 0], float(slope), rtol=8 * EPS)
+        value = mpmath.log1p(mpmath.exp(mpmath.mpf(z))) - y * mpmath.mpf(z)
+        assert_allclose(total, [float(value)], rtol=4 * EPS, atol=4 * EPS)
 
 
 @each_kind

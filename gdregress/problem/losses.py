@@ -403,14 +403,15 @@ class SoftmaxLoss(Loss):
     def sum_gradient_and_curvature(self, y, z, sample_weight):
         if z.shape[1] > 1:
             return super().sum_gradient_and_curvature(y, z, sample_weight)
-        scores, own = z[:, 0].T, (y[:, 0], np.arange(len(z)))  # an output is a row here
+        scores = z[:, 0].T  # an output is a row here
+        own = y[:, 0] * len(z) + np.arange(len(z))
         p = scores - scores.max(axis=0)
-        linear = p[own]
+        linear = p.take(own)
         np.exp(p, out=p)
         total = p.sum(axis=0)
         p /= total
         gradient = p.copy()
-        gradient[own] -= 1.0
+        gradient.reshape(-1)[own] -= 1.0
         value = np.log(total, out=total)
         value -= linear
         mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
@@ -472,7 +473,9 @@ class SoftmaxLoss(Loss):
         if p[0, 0] == 1.0 / n_outputs and (p == p[0, 0]).all():
             # One Gram matrix serves all pairs of classes.
             equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
-            return np.kron(design.gram(sample_weight), equal)
+            gram = design.gram(sample_weight)
+            size = len(gram) * n_outputs
+            return (gram[:, None, :, None] * equal[:, None, :]).reshape(size, size)
         slab = max(256, n_rows // n_outputs)
         if n_rows <= slab:
             return SoftmaxLoss._hessian_of_slab(design, p, sample_weight)

@@ -32,7 +32,8 @@ class FactoredHessian(NamedTuple):
 
 def factor_hessian(framed, hessian, singular):
     """A Hessian of the objective, factored."""
-    if not np.isfinite(hessian).all():
+    # No entry is larger than those of the diagonal.
+    if not hessian.diagonal().max() < np.inf:
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
     if framed.loss.has_gauge:
         hessian = _without_gauge(hessian, framed)
@@ -63,9 +64,10 @@ def _without_gauge(hessian, framed):
     hessian = hessian.copy()
     n_features, n_outputs = framed.shape
     blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
-    trace = np.einsum("jkjk->j", blocks)
-    j = np.flatnonzero(framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace)
-    blocks[j, :, j, :] += trace[j, None, None] / n_outputs**2
+    trace = hessian.diagonal().reshape(n_features, n_outputs).sum(axis=1)
+    is_free = framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace
+    diagonal = np.einsum("jkjl->jkl", blocks)  # a view
+    diagonal += (is_free * trace / n_outputs**2)[:, None, None]
     return hessian
 
 
