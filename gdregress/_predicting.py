@@ -14,7 +14,8 @@ __all__ = ["linear_predictor", "r_squared"]
 
 def linear_predictor(estimator, X):
     """``X W + b``, shape (n_samples, n_outputs), in the dtype of the coefficients and X."""
-    check_is_fitted(estimator, "coef_")
+    if "coef_" not in vars(estimator):
+        check_is_fitted(estimator, "coef_")  # which raises
     check_namespace(estimator, X=X)
     X = read_features(estimator, X, "X", accept_sparse=["csr", "csc"], finite=True)
     z = _product(estimator, X)

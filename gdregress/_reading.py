@@ -18,6 +18,7 @@ from ._checks import (
     assert_finite,
     check_namespace,
     check_sample_weight,
+    is_surely_finite,
     naming,
     real_numbers,
 )
@@ -66,7 +67,8 @@ def read_rows(estimator, X, y, *, reset):
 
 def read_features(estimator, X, name, *, reset=False, accept_sparse="csr", finite=False):
     """An array of features of the estimator; with `finite` its NaN are looked for."""
-    if not finite and _is_plain_table(X) and _has_known_columns(estimator, X, reset=reset):
+    is_plain = _is_plain_table(X) and (not finite or is_surely_finite(X))
+    if is_plain and _has_known_columns(estimator, X, reset=reset):
         return X
     with naming(estimator, name):
         X = validate_data(
