@@ -185,7 +185,9 @@ def solve_least_squares(objective, solver):
 def _solve(objective, solver):
     """The solution of the first of the ``WAYS`` that leads there."""
     problem = _Problem(objective, solver, LIMITS)
-    tried = ((way, way.solve(problem)) for way in WAYS if way.suits(problem))
-    way, found = next((way, found) for way, found in tried if found is not None)
-    found.why = way.why
-    return found
+    for way in WAYS:
+        found = way.solve(problem) if way.suits(problem) else None
+        if found is not None:
+            found.why = way.why
+            return found
+    raise AssertionError("the last of the ways that suit always leads there")
