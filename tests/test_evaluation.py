@@ -50,7 +50,7 @@ def test_everything_is_the_textbooks_in_whatever_order_it_is_asked(name, order):
     objective, plain, theta = draw(name)
     objectives = [objective]
     if objective.is_quadratic:
-        factor = CentredMoments.from_objective(objective).factor()
+        factor = CentredMoments.of(objective.blocks, objective.fit_intercept).factor()
         objectives.append(QuadraticObjective(factor, objective.penalty))
     hessian, direction = plain.hessian(theta[:, 0]), theta[::-1].copy()
     own = [slice(k, None, theta.shape[2]) for k in range(theta.shape[2])]

@@ -79,7 +79,7 @@ def found(objective, theta, tolerance=math.inf, **limits):
 
 
 def moments_of(objective):
-    factor = CentredMoments.from_objective(objective).factor()
+    factor = CentredMoments.of(objective.blocks, objective.fit_intercept).factor()
     return QuadraticObjective(factor, objective.penalty, fit_intercept=objective.fit_intercept)
 
 

@@ -177,7 +177,7 @@ def test_a_line_search(name, rule, l1_ratio):
 
 def test_on_moments():
     rows = objective_of("three targets", alpha=0.01)
-    factor = CentredMoments.from_objective(rows).factor()
+    factor = CentredMoments.of(rows.blocks, rows.fit_intercept).factor()
     objective = QuadraticObjective(factor, rows.penalty)
     rates = [scale / objective.bound.norm for scale in (0.1, 1.0, 0.5, 30.0)]
     assert_same(both(objective, Nesterov(), rates))

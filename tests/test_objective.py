@@ -65,7 +65,7 @@ class Case:
 
     def quadratic(self, how="moments"):
         objective = self.objective()
-        moments = CentredMoments.from_objective(objective)
+        moments = CentredMoments.of(objective.blocks, objective.fit_intercept)
         factor = (
             moments.factor()
             if how == "moments"
@@ -426,7 +426,8 @@ def test_moments_are_centred_whatever_the_offset_and_the_unit(weighted, offset, 
     problem.X[:, 0] = (spread + offset) * unit
     if offset:  # what is left of the spread in such a column
         spread = problem.X[:, 0] / unit - offset
-    moments = CentredMoments.from_objective(problem.objective())
+    objective = problem.objective()
+    moments = CentredMoments.of(objective.blocks, objective.fit_intercept)
     s = np.ones(N_ROWS) if problem.weight is None else problem.weight
     X = np.column_stack([spread, problem.X[:, 1:]])
     X, y = (values - np.average(values, axis=0, weights=s) for values in (X, problem.y))
@@ -444,7 +445,7 @@ def test_the_start_is_the_value_and_gradient_at_zero():
     problem.y += 100.0
     plain = Plain(problem.kind, problem.X, problem.y, problem.weight)
     objective, zero = problem.objective(), np.zeros_like(problem.theta)
-    moments = CentredMoments.from_objective(objective)
+    moments = CentredMoments.of(objective.blocks, objective.fit_intercept)
     factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
     for statistics in (moments, factor):
         loss, gradient = statistics.at_zero()

@@ -89,11 +89,6 @@ class CentredMoments(_Centred):
         return moments
 
     @classmethod
-    def from_objective(cls, objective):
-        """Those of an objective of squares in the original columns; see :meth:`of`."""
-        return cls.of(objective.blocks, objective.fit_intercept)
-
-    @classmethod
     def _in_frame(cls, blocks, frame, y_shift, fit_intercept):
         gram, cross, square = blocks.in_frame(frame).reduce(Moments(y_shift))
         if not (np.isfinite(gram).all() and np.isfinite(square).all()):

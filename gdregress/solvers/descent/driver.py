@@ -47,7 +47,7 @@ class DescentProblem:
         n_samples, n_features = rows.blocks.n_samples, rows.blocks.n_features
         few = n_features <= min(_MAX_MOMENT_COLUMNS, 2 * n_samples)
         if batch_size is None and rows.is_quadratic and few:
-            self._moments = CentredMoments.from_objective(rows)
+            self._moments = CentredMoments.of(rows.blocks, rows.fit_intercept)
             self.objective = QuadraticObjective(
                 self._moments.factor(), rows.penalty, fit_intercept=rows.fit_intercept
             )

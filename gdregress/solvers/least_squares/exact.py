@@ -84,7 +84,7 @@ class _Problem:
 
     @cached_property
     def moments(self):
-        return CentredMoments.from_objective(self.objective)
+        return CentredMoments.of(self.objective.blocks, self.objective.fit_intercept)
 
     def by_lsmr(self, work):
         return solve_by_lsmr(self.objective, work, self.limits.lsmr_steps)
