@@ -156,8 +156,11 @@ class BlockObjective:
         gradient /= self.total_weight
         if not self.fit_intercept:
             gradient[-1] = 0.0
-        loss = total / self.total_weight + self.penalty.value(theta)
-        return loss, self.penalty.add_gradient(theta, gradient)
+        loss = total / self.total_weight
+        if self.penalty.has_l2 or not self.penalty.is_smooth:
+            loss += self.penalty.value(theta)
+            self.penalty.add_gradient(theta, gradient)
+        return loss, gradient
 
     def batch_gradient(self, batch, theta):
         """Gradient over a mini-batch: its mean over draws of the batch is the full gradient.

@@ -83,7 +83,9 @@ class QuadraticObjective:
         e = self._residual(theta)
         flat = e if e.ndim == 2 else e.reshape(len(e), -1)
         gradient = np.dot(self._A_transposed, flat).reshape(theta.shape)
-        return self._value(theta, e), self.penalty.add_gradient(theta, gradient)
+        if self.penalty.has_l2:
+            self.penalty.add_gradient(theta, gradient)
+        return self._value(theta, e), gradient
 
     def hessian(self, theta):
         """The Hessian, (q, q) in the order of ``theta.ravel()``, regular as that of blocks is."""

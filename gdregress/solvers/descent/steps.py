@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from .models import along_models, inner_products, joined, models_of, numbers
-from .schedules import checked_factor
+from .schedules import Constant, checked_factor
 
 __all__ = ["step_of"]
 
@@ -55,18 +55,24 @@ class RatedStep:
     sees_batches = False
 
     def __init__(self, objective, rule, settings):
-        self.objective, self.rule = objective, rule
-        self.schedule, self.shrinks = settings.schedule, settings.shrinks
+        self.rule, self.schedule, self.shrinks = rule, settings.schedule, settings.shrinks
         self.coordinates = settings.coordinates
+        # What changes nothing is not called for in every step.
+        self.is_constant = type(settings.schedule) is Constant
+        self.proximal = None if objective.penalty.is_smooth else objective.proximal
 
     def take(self, run, gradient, smooth_losses, t):
-        rate, rule = run.learning_rate * checked_factor(self.schedule, t), self.rule
+        rate, rule = run.learning_rate, self.rule
+        if not self.is_constant:
+            rate = rate * checked_factor(self.schedule, t)
         run.rate = rate = rate * run.shrunk if self.shrinks else rate
         if self.coordinates is not None:
             run.move(rule, *self.coordinates.step(rule, run, gradient, rate))
             return
         direction, memory = rule.update(gradient, run.rule_state)
-        theta = self.objective.proximal(run.point - rate * direction, rate)
+        theta = run.point - rate * direction
+        if self.proximal is not None:
+            theta = self.proximal(theta, rate)
         run.move(rule, theta, *rule.extrapolate(theta, run.theta, run.point, memory))
 
     def shrink(self, run, before, after):
