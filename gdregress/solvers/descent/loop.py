@@ -10,7 +10,6 @@ own criteria, best iterate and record.
 """
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -142,12 +141,11 @@ class _Loop:
     def _measure_best_again(self, state):
         """The losses of the best iterates of an earlier fit, on the rows of this one."""
         best, validated = state.best, state.best_validated
-        state.best = replace(best, loss=float(self.objective.value(best.theta)[0]))
+        state.best = best._replace(loss=float(self.objective.value(best.theta)[0]))
         if self.validation is None or validated.theta is None:
-            state.best_validated = replace(validated, validation_loss=math.inf)
+            state.best_validated = validated._replace(validation_loss=math.inf)
             return
-        state.best_validated = replace(
-            validated,
+        state.best_validated = validated._replace(
             validation_loss=float(self.validation.value(validated.theta)[0]),
             loss=float(self.objective.value(validated.theta)[0]),
         )

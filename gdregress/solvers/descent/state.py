@@ -3,7 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,8 +108,7 @@ def _only(value, kept):
     return along_models(value[kept, 0].tolist())
 
 
-@dataclass(frozen=True)
-class Best:
+class Best(NamedTuple):
     """The best iterate so far, by its loss, or by that on the validation rows."""
 
     loss: float = math.inf
@@ -208,8 +207,8 @@ class DescentState:
             "iterates": vars(self.iterates).copy(),
             "history": self.history.packed(),
             "generator": random,
-            "best": vars(self.best).copy(),
-            "best_validated": vars(self.best_validated).copy(),
+            "best": self.best._asdict(),
+            "best_validated": self.best_validated._asdict(),
             "stop": None if self.stop is None else self.stop.packed(),
         }
 
