@@ -27,7 +27,7 @@ from ._typing import (
     ScheduleLike,
     keeps_signature,
 )
-from .problem.losses import LogLoss, SoftmaxLoss
+from .problem.class_losses import LogLoss, SoftmaxLoss
 from .solvers.descent.rules import UpdateRule
 
 __all__ = ["LogisticRegression"]

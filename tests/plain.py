@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from problems import SIGMOID, SOFTMAX, SQUARES, Model, Textbook
 
-from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
+from gdregress.problem.losses import SquaredLoss
 
 
 class Kind(NamedTuple):

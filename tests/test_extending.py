@@ -29,7 +29,7 @@ from gdregress.inspection import (
     optimality_gap,
     prediction_interval,
 )
-from gdregress.problem.losses import LogLoss
+from gdregress.problem.class_losses import LogLoss
 from gdregress.problem.penalty import ElasticNet
 from gdregress.solvers import Adam
 from gdregress.solvers.descent.rules import RULES, UpdateRule

@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose
 from plain import KINDS
 from scipy import sparse
 
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
 from gdregress.problem.kernels import Hessian
-from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.losses import SquaredLoss
 from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS
 
-from gdregress.problem.losses import LogLoss, SoftmaxLoss
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
 
 each_kind = pytest.mark.parametrize("name", KINDS)
 EPS = np.finfo(float).eps

@@ -10,7 +10,8 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from gdregress import LinearRegression, LogisticRegression
-from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
+from gdregress.problem.losses import SquaredLoss
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks

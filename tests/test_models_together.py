@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import DESCENT_CASES, descent_case
 
 from gdregress.history import StopReason
-from gdregress.problem.losses import LogLoss, SoftmaxLoss, SquaredLoss
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
+from gdregress.problem.losses import SquaredLoss
 from gdregress.problem.moments import CentredMoments
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
 from gdregress.problem.kernels import (
     CurvedGrams,
     CurvedProduct,
@@ -17,7 +18,6 @@ from gdregress.problem.kernels import (
     LossGradient,
     Slope,
 )
-from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.margins import LargestMove
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet

@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
+from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
 from gdregress.problem.kernels import Margin
-from gdregress.problem.losses import LogLoss, SoftmaxLoss
 from gdregress.problem.margins import largest_move, smallest_rival
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet

@@ -26,7 +26,8 @@ from sklearn.pipeline import Pipeline
 
 from .. import LinearRegression, LogisticRegression
 from ..history import StopReason
-from ..problem.losses import SoftmaxLoss, SquaredLoss
+from ..problem.class_losses import SoftmaxLoss
+from ..problem.losses import SquaredLoss
 from .errors import InputError, Interrupted
 
 __all__ = ["Fit", "Rate", "Search", "Study"]

@@ -1,0 +1,282 @@
+"""Cross-entropy, the loss of classes: of two, and of more; see ``losses`` for the contract."""
+
+import math
+
+import numpy as np
+from scipy.special import entr, expit, log_expit, logsumexp, softmax
+
+from .losses import Loss, Separate
+
+__all__ = ["LogLoss", "SoftmaxLoss"]
+
+
+class LogLoss(Separate):
+    """``loss(y, z) = log(1 + e^z) - y z`` for y in {0, 1}: binary cross-entropy.
+
+    ``P(y = 1) = sigma(z) = 1 / (1 + e^-z)``; gradient ``sigma(z) - y``; curvature
+    ``sigma(z) (1 - sigma(z)) <= 1/4``. Evaluated through the sign ``s = 1 - 2 y`` and
+    ``t = s z``, by which the row is on the wrong side: then sigma(t) is the probability of the
+    other class, without cancellation, and
+
+        loss = log(1 + e^t),    gradient = s sigma(t),    curvature = sigma(t) sigma(-t).
+    """
+
+    curvature_bound = 0.25
+    self_concordance = 1.0  # Bach 2010, "Self-concordant analysis for logistic regression"
+
+    @staticmethod
+    def value_at_zero(n_outputs):
+        return math.log(2.0)
+
+    @staticmethod
+    def best_constant(y, sample_weight, fit_intercept):
+        """From the entropy of the class shares, ``-sum_k q_k log q_k``."""
+        share = float(np.average(y[:, 0], weights=sample_weight))
+        entropy = float(entr(share) + entr(1.0 - share)) if fit_intercept else math.log(2.0)
+        return math.sqrt(2.0 * entropy)
+
+    @staticmethod
+    def _signed(y, z):
+        """The sign s and ``t = s z``."""
+        sign = 1.0 - 2.0 * y[:, None, :]
+        return sign, sign * z
+
+    def value(self, y, z):
+        # log(1 + e^t) = max(t, 0) + log(1 + e^-|t|), which cannot overflow
+        _, t = self._signed(y, z)
+        return (np.maximum(t, 0.0) + np.log1p(np.exp(-np.abs(t))))[:, :, 0]
+
+    def value_and_gradient(self, y, z):
+        sign, t = self._signed(y, z)
+        return self.value(y, z), sign * expit(t)
+
+    def sum_and_gradient(self, y, z, sample_weight):
+        """With ``max(sigma, 1 - sigma) = 1 / (1 + e^-|t|)``, one exponential serves both.
+
+        Unweighted, the sum of logarithms is the logarithm of products: one in 512 is taken. A
+        factor is at least 1/2, so 512 of them do not underflow. Losses below rounding level,
+        1e-16 a row, vanish; :meth:`value` keeps them.
+        """
+        sign, t = self._signed(y, z)
+        gradient = expit(t)
+        factor = 1.0 - gradient
+        np.maximum(factor, gradient, out=factor)
+        gradient *= sign
+        value = np.maximum(t, 0.0, out=t)
+        if sample_weight is None:
+            products = np.multiply.reduceat(factor, np.arange(0, len(z), 512), axis=0)
+            return value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2)), gradient
+        value -= np.log(factor, out=factor)
+        return np.dot(sample_weight, value[:, :, 0]), gradient
+
+    def sum_gradient_and_curvature(self, y, z, sample_weight):
+        """One exponential serves all three: with ``e = e^-|t|`` the larger one of sigma(t) and
+        sigma(-t) is ``1 / (1 + e)`` and the other e times that. The sum of logarithms is taken as
+        in :meth:`sum_and_gradient`.
+        """
+        sign, t = self._signed(y, z)
+        smaller = np.exp(-np.abs(t))
+        larger = 1.0 / (1.0 + smaller)
+        smaller *= larger
+        gradient = np.where(t > 0.0, larger, smaller)
+        gradient *= sign
+        curvature = np.multiply(smaller, larger, out=smaller)
+        value = np.maximum(t, 0.0, out=t)
+        if sample_weight is None:
+            products = np.multiply.reduceat(larger, np.arange(0, len(z), 512), axis=0)
+            total = value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2))
+        else:
+            value -= np.log(larger, out=larger)
+            total = np.dot(sample_weight, value[:, :, 0])
+        return total, gradient, curvature
+
+    def of_batch(self, y, z, sample_weight):
+        y = y if z.ndim == 2 else y[:, None]
+        t = (1.0 - 2.0 * y) * z
+        value = np.logaddexp(0.0, t, out=t)[..., 0]
+        total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
+        return float(total) if z.ndim == 2 else total, self.gradient(y, z)
+
+    @staticmethod
+    def gradient(y, z):
+        expit(z, out=z)
+        z -= y
+        return z
+
+    @staticmethod
+    def conjugate(y, u):
+        """``p log p + (1 - p) log(1 - p)`` with ``p = y + u``."""
+        p = np.clip(y[:, None, :] + u, 0.0, 1.0)
+        return -(entr(p) + entr(1.0 - p))[:, :, 0]
+
+    @staticmethod
+    def margin(y, z):
+        return (2.0 * y - 1.0) * z[:, :, 0]
+
+    def rival(self, y, z):
+        return np.abs(self.gradient(y[:, None], z.copy()))[:, :, 0]
+
+    @staticmethod
+    def curvature(y, z):
+        """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
+        smaller = expit(-np.abs(z))
+        return smaller - smaller * smaller
+
+    @staticmethod
+    def probabilities(z):
+        """Class probabilities, shape (n, 2), of decision values ``z`` of shape (n, 1)."""
+        return np.hstack([expit(-z), expit(z)])
+
+    @staticmethod
+    def log_probabilities(z):
+        """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
+        return np.hstack([log_expit(-z), log_expit(z)])
+
+
+class SoftmaxLoss(Loss):
+    """``loss(y, z) = log sum_k e^(z_k) - z_y`` for y in {0, ..., K - 1}: cross-entropy.
+
+    ``P(y = k) = softmax(z)_k``; gradient ``softmax(z) - onehot(y)``; curvature
+    ``diag(p) - p p^T <= 1/2 I`` (Böhning 1992, "Multinomial logistic regression algorithm").
+    Adding a constant to all outputs changes nothing (the gauge).
+    """
+
+    curvature_bound = 0.5
+    self_concordance = 1.0  # of the range over the classes; Bach 2010, section 2
+    is_coupled = has_gauge = True
+
+    @staticmethod
+    def value_at_zero(n_outputs):
+        return math.log(n_outputs)
+
+    @staticmethod
+    def best_constant(y, sample_weight, fit_intercept):
+        """From the entropy of the class shares, ``-sum_k q_k log q_k``."""
+        share = np.bincount(y[:, 0], weights=sample_weight)
+        share = share / share.sum()
+        entropy = float(entr(share).sum()) if fit_intercept else math.log(len(share))
+        return math.sqrt(2.0 * entropy)
+
+    def value(self, y, z):
+        return self.value_and_gradient(y, z)[0]
+
+    def value_and_gradient(self, y, z):
+        gradient = z - z.max(axis=2, keepdims=True)
+        own = np.arange(len(z))[:, None], np.arange(z.shape[1]), y
+        linear = gradient[own]
+        np.exp(gradient, out=gradient)
+        total = gradient.sum(axis=2, keepdims=True)
+        gradient /= total
+        gradient[own] -= 1.0
+        return np.log(total[:, :, 0]) - linear, gradient
+
+    def sum_gradient_and_curvature(self, y, z, sample_weight):
+        if z.shape[1] > 1:
+            return super().sum_gradient_and_curvature(y, z, sample_weight)
+        scores = z[:, 0].T  # an output is a row here
+        own = y[:, 0] * len(z) + np.arange(len(z))
+        p = scores - scores.max(axis=0)
+        linear = p.take(own)
+        np.exp(p, out=p)
+        total = p.sum(axis=0)
+        p /= total
+        gradient = p.copy()
+        gradient.reshape(-1)[own] -= 1.0
+        value = np.log(total, out=total)
+        value -= linear
+        mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
+        return np.array([mean]), gradient.T[:, None], p.T[:, None]
+
+    @staticmethod
+    def gradient(y, z):
+        z -= z.max(axis=-1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=-1, keepdims=True)
+        if z.ndim == 2:
+            z[np.arange(len(z)), y[:, 0]] -= 1.0
+        else:
+            z[np.arange(len(z))[:, None], np.arange(z.shape[1]), y[:, 0]] -= 1.0
+        return z
+
+    @staticmethod
+    def margin(y, z):
+        own, others = y[:, None], z.copy()
+        np.put_along_axis(others, own, -np.inf, axis=2)
+        return np.take_along_axis(z, own, axis=2)[:, :, 0] - others.max(axis=2)
+
+    def rival(self, y, z):
+        # The gradient of a row is its probabilities, less 1 for its own class.
+        rivals = np.abs(self.gradient(y[:, None], z.copy()))
+        np.put_along_axis(rivals, y[:, None], np.inf, axis=2)
+        return rivals.min(axis=2)
+
+    @staticmethod
+    def moves(dz):
+        return np.ptp(dz, axis=2)
+
+    @staticmethod
+    def conjugate(y, u):
+        """``sum_k p_k log p_k`` with ``p = onehot(y) + u``."""
+        p = u.copy()
+        p[np.arange(len(u))[:, None], np.arange(u.shape[1]), y] += 1.0
+        return -entr(np.maximum(p, 0.0)).sum(axis=2)
+
+    @staticmethod
+    def curvature(y, z):
+        """The probabilities p, of which ``diag(p) - p p^T`` is made."""
+        p = np.exp(z - z.max(axis=2, keepdims=True))
+        p /= p.sum(axis=2, keepdims=True)
+        return p
+
+    @staticmethod
+    def curve(rows, dz):
+        return rows * (dz - (rows * dz).sum(axis=2, keepdims=True))
+
+    @staticmethod
+    def hessian(design, rows, sample_weight):
+        """``diag(p) - p p^T`` couples the classes: X^T diag(s (p_k [k = l] - p_k p_l)) X.
+
+        Slab by slab: a row of X takes n_outputs times its memory here.
+        """
+        p = rows[:, 0]
+        n_rows, n_outputs = p.shape
+        if p[0, 0] == 1.0 / n_outputs and (p == p[0, 0]).all():
+            # One Gram matrix serves all pairs of classes.
+            equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
+            gram = design.gram(sample_weight)
+            size = len(gram) * n_outputs
+            return (gram[:, None, :, None] * equal[:, None, :]).reshape(size, size)
+        slab = max(256, n_rows // n_outputs)
+        if n_rows <= slab:
+            return SoftmaxLoss._hessian_of_slab(design, p, sample_weight)
+        total = 0.0
+        for begin in range(0, n_rows, slab):
+            end = min(begin + slab, n_rows)
+            weight = None if sample_weight is None else sample_weight[begin:end]
+            part = design.part(begin, end)
+            total = total + SoftmaxLoss._hessian_of_slab(part, p[begin:end], weight)
+        return total
+
+    @staticmethod
+    def _hessian_of_slab(design, p, sample_weight):
+        own, outer = design.outer_grams(p, sample_weight)
+        hessian = np.ascontiguousarray(outer.transpose(1, 0, 3, 2))
+        np.negative(hessian, out=hessian)
+        for k in range(p.shape[1]):
+            hessian[:, k, :, k] += own[:, k]
+        size = len(own) * p.shape[1]
+        return hessian.reshape(size, size)
+
+    @staticmethod
+    def curvature_diagonal(rows):
+        return rows * (1.0 - rows)
+
+    @staticmethod
+    def probabilities(z):
+        """Class probabilities, shape (n, K), of decision values ``z`` of shape (n, K)."""
+        return softmax(z, axis=1)
+
+    @staticmethod
+    def log_probabilities(z):
+        """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
+        return z - logsumexp(z, axis=1, keepdims=True)
