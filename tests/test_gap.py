@@ -53,7 +53,7 @@ def optimum(objective, n_iter=20_000):
     t, best, best_theta = 1.0, math.inf, theta
     for _ in range(n_iter):
         _, gradient = centred.value_and_gradient(point)
-        previous, theta = theta, centred.proximal(point - rate * gradient, rate)
+        previous, theta = theta, centred.penalty.proximal(point - rate * gradient, rate)
         if np.vdot(point - theta, theta - previous) > 0.0:
             t, point = 1.0, theta
         else:

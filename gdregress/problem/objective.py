@@ -16,8 +16,6 @@ know which one they have:
     methods, too:
     ``value``, ``value_and_gradient``, ``expansion``, ``hessian``, ``hessian_at`` and
     ``curved_expansion``.
-``proximal(theta, step)`` : shape of theta
-    The proximal step of the penalty's rough part; theta itself where there is none.
 ``bound`` : object
     The bound ``c/S [X 1]^T diag(s) [X 1] + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` of the Hessian
     at every theta (c is 1 for squares, 1/4 and 1/2 for the logistics; of losses that declare one):
@@ -254,9 +252,6 @@ class BlockObjective:
         """:meth:`value_and_gradient` and :meth:`hessian_at` at theta, in one pass."""
         total, gradient, rows = self.blocks.reduce(CurvedExpansion(self.loss), theta)
         return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
-
-    def proximal(self, theta, step):
-        return self.penalty.proximal(theta, step)
 
     def column_centres(self):
         frame = self.frames.sampled()

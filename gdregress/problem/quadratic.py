@@ -110,9 +110,6 @@ class QuadraticObjective:
         """:meth:`value_and_gradient` and :meth:`hessian_at`."""
         return *self.value_and_gradient(theta), self.hessian_at(theta)
 
-    def proximal(self, theta, step):
-        return self.penalty.proximal(theta, step)
-
     @cached_property
     def bound(self):
         """The bound of the Hessian, which is the Hessian of one output: its diagonal and norm."""

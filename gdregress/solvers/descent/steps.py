@@ -59,7 +59,7 @@ class RatedStep:
         self.coordinates = settings.coordinates
         # What changes nothing is not called for in every step.
         self.is_constant = type(settings.schedule) is Constant
-        self.proximal = None if objective.penalty.is_smooth else objective.proximal
+        self.proximal = None if objective.penalty.is_smooth else objective.penalty.proximal
 
     def take(self, run, gradient, smooth_losses, t):
         rate, rule = run.learning_rate, self.rule
@@ -204,7 +204,7 @@ class _Search:
     def trials(self):
         """The points that the next steps lead to, and how much they have to gain."""
         self.steps = steps = self.step * _TRIALS
-        proximal = self.line.objective.proximal
+        proximal = self.line.objective.penalty.proximal
         self.tried = proximal(self.point - steps[:, None] * self.gradient, steps[:, None])
         change = self.tried - self.point
         slope = np.einsum("jmk,jk->m", change, self.gradient[:, 0])
