@@ -101,7 +101,7 @@ def test_the_penalty_of_many_models_is_that_of_each(frame):
     step = np.array([0.1, 1.0, 0.3, 2.0])[:, None]
     added, shrunk = (
         together.add_gradient(theta, np.ones_like(theta)),
-        together.penalty.proximal(theta, step),
+        together.proximal(theta, step),
     )
     curvature = together.curvature(theta.shape)
     assert not together.is_smooth
@@ -111,5 +111,5 @@ def test_the_penalty_of_many_models_is_that_of_each(frame):
         assert_allclose(together.value(theta)[m], alone.value(own)[0], rtol=1e-14)
         assert_allclose(together.rough_value(theta)[m], alone.rough_value(own)[0], rtol=1e-14)
         assert_array_equal(added[:, m : m + 1], alone.add_gradient(own, np.ones_like(own)))
-        assert_array_equal(shrunk[:, m : m + 1], alone.penalty.proximal(own, step[m]))
+        assert_array_equal(shrunk[:, m : m + 1], alone.proximal(own, step[m]))
         assert_array_equal(curvature[:, m], alone.curvature((4, 3)))
