@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from gdregress.rows.blocks import RowBlocks
 
 # Kernels that form a matrix from the rows; all others cost about what a gradient costs, or less.
-MATRICES = {"Hessian", "Expansion", "Moments", "CurvedGrams", "RFactor"}
+MATRICES = {"Hessian", "Expansion", "Moments", "CurvedGrams", "GramsAlongAxes", "RFactor"}
 
 
 @contextmanager

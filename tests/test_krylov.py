@@ -13,7 +13,7 @@ from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers.newton.decrement_bound import DecrementBound
 from gdregress.solvers.newton.krylov import KrylovMetric
 from gdregress.solvers.newton.newton import newton
-from gdregress.solvers.newton.preconditioners import _Diagonal
+from gdregress.solvers.newton.preconditioners import _Diagonal, _Gram
 
 N_ROWS, N_FEATURES, ALPHA = 60, 12, 0.03
 
@@ -225,3 +225,71 @@ def test_rare_columns_share_a_number_where_rows_are_fewer():
     n_own = len(np.unique(preconditioner._inverse[:-1].round(12))) - 1
     same = np.isclose(eigenvalues, eigenvalues[0], rtol=1e-6).sum()
     assert same >= X.shape[1] - N_ROWS - n_own > 100
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_blocks_of_the_hessian_along_axes(fit_intercept):
+    X, _, weight = table()
+    rng = np.random.default_rng(5)
+    y, theta = rng.integers(0, 3, (N_ROWS, 1)), rng.standard_normal((N_FEATURES + 1, 3))
+    theta[-1] *= fit_intercept
+    problem = Plain(KINDS["softmax"], X, y, weight, ALPHA, fit_intercept=fit_intercept)
+    axes = np.zeros((N_FEATURES + 1, 5))
+    axes[:-1, :-1], axes[-1, -1] = rng.standard_normal((N_FEATURES, 4)), 1.0
+    at = softmax_objective(X, y, weight, fit_intercept).at(theta[:, None])
+    found = at.curvature.blocks_along(axes, RowBlocks(X @ axes[:-1, :-1], None, weight))
+    hessian = problem.hessian(theta).reshape(N_FEATURES + 1, 3, N_FEATURES + 1, 3)
+    for k, block in enumerate(found):
+        assert_allclose(block, axes.T @ hessian[:, k, :, k] @ axes, atol=1e-12)
+
+
+def spectra(n_rows=240, n_features=200, seed=0):
+    """Rows that spread along few axes and a little along all, in classes that hardly overlap."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n_rows) % 4)[:, None]
+    means, loading = rng.standard_normal((4, 12)), rng.standard_normal((12, n_features))
+    X = (1.5 * means[y[:, 0]] + rng.standard_normal((n_rows, 12))) @ loading
+    return X + 0.3 * rng.standard_normal(X.shape), y
+
+
+def at_its_optimum(X, y, alpha):
+    framed = BlockObjective(RowBlocks(X, y), KINDS["softmax"].loss, ElasticNet(alpha), 4)
+    theta = np.zeros((X.shape[1] + 1, 1, 4))
+    found = newton(framed, theta, History(), max_iter=30, tol=1e-7, choose=KrylovMetric)
+    return framed.at(found.theta)
+
+
+def test_blocks_along_the_leading_axes_make_the_hessian_rounder():
+    X, y = spectra()
+    at = at_its_optimum(X, y, 1e-3)
+    hessian, framed = at.curvature, at.objective
+    q = at.theta.size
+    units = np.eye(q).reshape(q, *at.theta.shape)
+    H = np.stack([hessian.product(unit).ravel() for unit in units])
+    plain = _Gram(hessian, framed)
+    plain.n_steps = 100
+    spread = []
+    for preconditioner in (plain, _Gram(hessian, framed, plain)):
+        P = np.stack([preconditioner.solve(unit).ravel() for unit in units])
+        assert_allclose(P, P.T, atol=1e-10 * abs(P).max())
+        # The gauge of the intercepts, which nothing moves.
+        moving, axes = np.linalg.eigh(P)
+        assert (moving > 1e-12 * moving[-1]).sum() == q - 1
+        root = axes[:, 1:] * np.sqrt(moving[1:])
+        eigenvalues = np.linalg.eigvalsh(root.T @ H @ root)
+        assert eigenvalues[0] > 0.0
+        spread.append(eigenvalues[-1] / eigenvalues[0])
+    assert spread[1] < 0.3 * spread[0]
+
+
+def test_steps_along_the_leading_axes_are_few():
+    X, y = spectra()
+    framed = BlockObjective(RowBlocks(X, y), KINDS["softmax"].loss, ElasticNet(1e-3), 4)
+    at = at_its_optimum(X, y, 1e-3)
+    metric, g = KrylovMetric(framed), np.random.default_rng(0).standard_normal(at.theta.shape)
+    g -= g.mean(axis=2, keepdims=True)
+    counts = []
+    for _ in range(2):
+        metric.solve(at.curvature, g, 0.0)
+        counts.append(metric._before.n_steps)
+    assert counts[1] < 0.7 * counts[0]

@@ -12,12 +12,21 @@ And of one over rows alone:
 
 ``intercepts()`` : shape (n_outputs, n_outputs)
     The block of the intercepts.
+``blocks_along(axes, rows)`` : shape (n_outputs, q + 1, q + 1)
+    ``W^T H_kk W`` with the block H_kk of each output and axes W of shape (n_features + 1, q + 1),
+    the last that of the intercept; `rows` are the blocks of ``X W`` without it.
 """
 
 import numpy as np
 
 from ..rows.blocks import PerRow
-from .kernels import CurvedGrams, CurvedIntercepts, CurvedProduct, CurvedSquares
+from .kernels import (
+    CurvedGrams,
+    CurvedIntercepts,
+    CurvedProduct,
+    CurvedSquares,
+    GramsAlongAxes,
+)
 
 __all__ = ["AppliedHessian", "QuadraticHessian", "ridge_of"]
 
@@ -61,6 +70,15 @@ class AppliedHessian:
             return np.zeros((objective.shape[1],) * 2)
         kernel = CurvedIntercepts(objective.loss)
         return objective.blocks.reduce(kernel, PerRow(self._rows)) / objective.total_weight
+
+    def blocks_along(self, axes, rows):
+        objective = self._objective
+        blocks = rows.reduce(GramsAlongAxes(objective.loss), PerRow(self._rows))
+        blocks /= objective.total_weight
+        if not objective.fit_intercept:
+            blocks[:, -1] = blocks[:, :, -1] = 0.0
+        ridge = objective.penalty.curvature((objective.shape[0], 1))
+        return blocks + axes.T @ (ridge * axes)
 
     def output_blocks(self):
         """Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is

@@ -20,6 +20,7 @@ __all__ = [
     "CurvedProduct",
     "CurvedSquares",
     "Expansion",
+    "GramsAlongAxes",
     "Hessian",
     "LeastHessian",
     "LossGradient",
@@ -158,6 +159,10 @@ class CurvedGrams(_OfLoss, Sum):
     def __call__(self, block, curvature):
         rows = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
         return np.stack([block.design.gram(column) for column in rows.T])
+
+
+class GramsAlongAxes(CurvedGrams):
+    """The same of rows that are given along a few axes: what it costs is another thing."""
 
 
 class Margin(_OfLoss):

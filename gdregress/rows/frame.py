@@ -40,7 +40,11 @@ class Frame:
     ----------
     far : ndarray of int
         The shifted columns.
+    is_provisional : bool
+        Whether what a fit finds in it is refined in another one.
     """
+
+    is_provisional = False
 
     def __init__(self, shift, scale):
         self.shift = shift

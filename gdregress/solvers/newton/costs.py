@@ -14,7 +14,7 @@ and each of them 30,000 more for being one.
 
 from dataclasses import dataclass
 
-__all__ = ["costs"]
+__all__ = ["costs", "gram_in_products"]
 
 # What one pass costs for being one, in nanoseconds.
 _CALL = 3e4
@@ -46,9 +46,21 @@ def costs(framed):
     design, prices = framed.blocks.design, framed.blocks.design.prices
     stored = design.n_stored / n_samples + prices.more
     gradient, product = prices.gradient * stored * n_outputs, prices.product * stored
-    gram = n_features * (2.4 + n_features / 45.0)
+    gram = _gram(n_features)
     hessian = n_parameters * (2.0 + n_parameters / 18.0) if framed.loss.is_coupled else gram
     gram = min(prices.pair * stored**2, gram + prices.as_dense * n_features)
     hessian = min(prices.pair * (stored * n_outputs) ** 2, hessian + prices.as_dense * n_parameters)
     one = _CALL + n_samples * gradient
     return Costs((_CALL + n_samples * hessian) / one, hessian / one, gram / product)
+
+
+def gram_in_products(framed, n_columns):
+    """A Gram matrix of so many dense columns for each output, in products with a Hessian."""
+    design = framed.blocks.design
+    stored = design.n_stored / framed.blocks.n_samples + design.prices.more
+    return _gram(n_columns) / (design.prices.product * stored)
+
+
+def _gram(n_columns):
+    """What a row adds to a Gram matrix, in nanoseconds."""
+    return n_columns * (2.4 + n_columns / 45.0)

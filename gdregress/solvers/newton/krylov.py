@@ -55,7 +55,7 @@ class KrylovMetric:
 
     def proves(self, at, tolerance):
         """Whether the decrement has a bound within the tolerance."""
-        if not _is_loose(at, tolerance):
+        if not self._may_spare(at, tolerance):
             return False
         bound = self._bound_of(at.curvature)
         near = bound.guess(at.gradient) <= _NEAR * tolerance
@@ -63,7 +63,7 @@ class KrylovMetric:
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
-        enough = _ENOUGH * tolerance if _is_loose(at, tolerance) else 0.0
+        enough = _ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
         return self.solve(at.curvature, at.gradient, tolerance, enough)
 
     def solve(self, hessian, gradient, tolerance, enough=0.0):
@@ -89,9 +89,18 @@ class KrylovMetric:
         )
         if n_steps > self._preconditioner.lasts:
             self._before, self._preconditioner = self._preconditioner, None
+            self._before.n_steps = n_steps
         self._n_directions += 1
         self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, missing - 0.5 * float(np.vdot(gradient, direction))
+
+    def _may_spare(self, at, tolerance):
+        """Whether a tolerance is loose, and what is found is not refined afterwards.
+
+        Whoever asks for all digits gets the step that squares what is left.
+        """
+        is_loose = tolerance > _LOOSE * _EPS * float(at.loss[0])
+        return is_loose and not self.framed.frame.is_provisional
 
     def _bound_of(self, hessian):
         """The bound of the decrement in a Hessian."""
@@ -101,14 +110,6 @@ class KrylovMetric:
 
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
-
-
-def _is_loose(at, tolerance):
-    """Whether a tolerance is far enough above rounding that steps may be spared.
-
-    Whoever asks for all digits gets the step that squares what is left.
-    """
-    return tolerance > _LOOSE * _EPS * float(at.loss[0])
 
 
 class _Rest:

@@ -27,6 +27,7 @@ from ...rows.parts import in_parts
 from ..needs import bad_start
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
+from .krylov import KrylovMetric
 from .row_space import RowSpace
 from .separation import AT_REST, Separation, separation_near
 from .steps import backtrack, first_length, with_gradient
@@ -193,7 +194,8 @@ class _Run:
     def _leave_rows(self):
         """Go on in the columns, where the rounding of the row space shows."""
         space = self.framed.frame
-        self.at, left = space.refined(self.at.theta, self.tolerance)
+        products = self.metric if isinstance(self.metric, KrylovMetric) else None
+        self.at, left = space.refined(self.at.theta, self.tolerance, products)
         self.framed, self.metric = space.outer, newton_metric(space.outer)
         self._is_last = left <= self.tolerance
 

@@ -10,12 +10,15 @@ The contract, of the Hessian H of a loss at one theta and the penalty:
     How much more than rounding a residual may be that is rounding, in squares.
 ``is_ill_conditioned``
     Whether it hints at columns that are nearly dependent.
+``n_steps``
+    How many conjugate gradients the last step of Newton took, for the next preconditioner.
 """
 
 import numpy as np
 
+from ...rows.blocks import RowBlocks
 from ..cholesky import ScaledCholesky
-from .costs import costs
+from .costs import costs, gram_in_products
 from .hessian import NEGLIGIBLE
 
 __all__ = ["preconditioner"]
@@ -27,6 +30,10 @@ _LEFT = 1e-6
 # Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
+# The leading axes get blocks of their own where these cost less than so many products, once a step
+# has taken so many; and the most memory of the rows along them.
+_N_AXES, _WORTH_AXES, _SLOW, _AXES_BYTES = 32, 4.0, 4, 2**26
+_SUBSPACE_STEPS = 2
 
 
 def preconditioner(hessian, framed, along=None, before=None):
@@ -41,7 +48,7 @@ def preconditioner(hessian, framed, along=None, before=None):
         if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
             return _Blocks(hessian, framed)
     if has_gauge and framed.bound.gram is not None:
-        return _Gram(hessian, framed)
+        return _Gram(hessian, framed, before)
     return _Diagonal(hessian, framed, along, before)
 
 
@@ -137,42 +144,135 @@ class _Blocks:
 
 
 class _Gram:
-    """One factor of the Gram matrix for all classes, scaled by the diagonal of the Hessian.
+    """One factor of the Gram matrix for all classes, and the blocks of each along the leading axes.
 
     Böhning (1992), "Multinomial logistic regression algorithm", bounds the softmax Hessian by
     ``1/2 (I - 1 1^T / K) kron G``, G the Gram matrix of [X 1]. With ``P_k`` the diagonal of the
     block of class k, c the mean of p_k (1 - p_k) over rows and classes, and D the diagonal of
-    ``c G + ridge``,
+    ``M = c G + ridge``,
 
-        H_kk ~ P_k^1/2 D^-1/2 (c G + ridge) D^-1/2 P_k^1/2.
+        H_kk ~ M_k = T_k M T_k,    T_k = P_k^1/2 D^-1/2.
 
-    A solution for all classes is two triangular solves with a matrix. The mean over the classes is
-    treated as in :class:`_Blocks`.
+    A solution for all classes is two triangular solves with a matrix, and M is good until c has
+    fallen or risen to its double. On the way to the optimum most rows leave the Hessian of a class,
+    and what remains bends other directions than G does. That shows along the axes in which the rows
+    spread most: once steps are slow these q, W, get the blocks that they have in H,
+
+        P_k^-1 = T_k^-1 (M^-1 - W (W^T M W)^-1 W^T) T_k^-1 + W (W^T H_kk W)^-1 W^T
+
+    (a two-level preconditioner; Tang, Nabben, Vuik & Erlangga 2009, "Comparison of two-level
+    preconditioners derived from deflation, domain decomposition and multigrid methods"). The first
+    part leaves W alone, and both are positive semi-definite whatever W is. The mean over the
+    classes is treated as in :class:`_Blocks`.
     """
 
     lasts = 0
     amplifies = 1e4 / _LIFT
 
-    def __init__(self, hessian, framed):
+    def __init__(self, hessian, framed, before=None):
         diagonal = hessian.diagonal()[:, 0]
         ridge = framed.penalty.curvature((framed.shape[0], 1))[:, 0]
         self._gauge = _gauge(framed, diagonal.sum(axis=1))
-        gram = framed.bound.gram
-        mean = diagonal.mean(axis=1)
-        matrix = gram * (float((mean - ridge).sum()) / float(gram.trace()))
-        matrix.flat[:: len(matrix) + 1] += ridge
-        self._factor = _positive(matrix)
+        self._mean = float((diagonal.mean(axis=1) - ridge).sum())
+        if before is not None and 0.5 * before._made < self._mean < 2.0 * before._made:
+            self._made, self._matrix, self._factor = before._made, before._matrix, before._factor
+        else:
+            self._make(framed.bound.gram, ridge)
         unit = np.divide(
-            matrix.diagonal()[:, None], diagonal, where=diagonal > 0.0, out=np.ones_like(diagonal)
+            self._matrix.diagonal()[:, None],
+            diagonal,
+            where=diagonal > 0.0,
+            out=np.ones_like(diagonal),
         )
         self._root = np.sqrt(unit)
         self.is_ill_conditioned = self._factor.rcond < 10.0 * _LIFT
+        self._axes = None if before is None else before._axes
+        if self._axes is None and before is not None and before.n_steps >= _SLOW:
+            self._axes = _LeadingAxes.of(framed, self._matrix)
+        if self._axes is not None:
+            axes = self._axes.of_all
+            self._shared = _inverses(axes.T @ (self._matrix @ axes))
+            self._own = _inverses(self._axes.blocks_of(hessian))
+
+    def _make(self, gram, ridge):
+        """M at the mean curvature, and its factor."""
+        self._made = self._mean
+        self._matrix = gram * (self._made / float(gram.trace()))
+        self._matrix.flat[:: len(gram) + 1] += ridge
+        self._factor = _positive(self._matrix)
 
     def solve(self, r):
         mean = r.mean(axis=2, keepdims=True)
-        z = (self._root * self._factor.solve(self._root * (r - mean)[:, 0]))[:, None]
-        z -= z.mean(axis=2, keepdims=True)
-        return z + self._gauge[:, None, :] * mean
+        r = (r - mean)[:, 0]
+        x = self._root * r
+        z = self._factor.solve(x)
+        if self._axes is not None:
+            axes = self._axes.of_all
+            z -= np.dot(axes, np.dot(self._shared, np.dot(axes.T, x)))
+        z *= self._root
+        if self._axes is not None:
+            along = np.dot(axes.T, r).T[:, :, None]
+            z += np.dot(axes, np.matmul(self._own, along)[:, :, 0].T)
+        z -= z.mean(axis=1, keepdims=True)
+        return z[:, None] + self._gauge[:, None, :] * mean
+
+
+class _LeadingAxes:
+    """Axes along which rows spread most, in the units of a matrix M, and that of the intercept.
+
+    With C the covariance of the columns and D the diagonal of M there, they are about the leading
+    eigenvectors of ``D^-1/2 C D^-1/2``, by two steps of subspace iteration (Halko, Martinsson &
+    Tropp 2011, "Finding structure with randomness", algorithm 4.4).
+
+    Attributes
+    ----------
+    of_all : ndarray of shape (n_features + 1, q + 1)
+        W, the intercept's last.
+    """
+
+    def __init__(self, framed, matrix):
+        gram = framed.bound.gram
+        n_features = len(gram) - 1
+        scale = np.sqrt(matrix.diagonal()[:-1])
+        covariance = gram[:-1, :-1].copy()
+        if gram[-1, -1] > 0.0:
+            covariance -= np.outer(gram[:-1, -1], gram[-1, :-1] / gram[-1, -1])
+        covariance /= scale
+        covariance /= scale[:, None]
+        axes = np.random.default_rng(0).standard_normal((n_features, _N_AXES))
+        for _ in range(_SUBSPACE_STEPS):
+            axes, _ = np.linalg.qr(np.dot(covariance, axes))
+        self.of_all = np.zeros((n_features + 1, _N_AXES + 1))
+        self.of_all[:-1, :-1] = axes / scale[:, None]
+        self.of_all[-1, -1] = 1.0
+        blocks = framed.blocks
+        rows = blocks.times(np.ascontiguousarray(self.of_all[:, None, :-1]))[:, 0]
+        self._rows = RowBlocks(
+            np.ascontiguousarray(rows), None, blocks.sample_weight, blocks.workers
+        )
+
+    @classmethod
+    def of(cls, framed, matrix):
+        """Those of an objective in its frame; None where they would cost too much."""
+        is_cheap = gram_in_products(framed, _N_AXES) <= _WORTH_AXES
+        is_small = 8 * _N_AXES * framed.blocks.n_samples <= _AXES_BYTES
+        pays = is_cheap and is_small and framed.shape[0] > 4 * _N_AXES
+        return cls(framed, matrix) if pays else None
+
+    def blocks_of(self, hessian):
+        """``W^T H_kk W`` of each class k, shape (n_outputs, q + 1, q + 1)."""
+        return hessian.blocks_along(self.of_all, self._rows)
+
+
+def _inverses(matrices):
+    """The inverses of positive semi-definite matrices whose diagonals are lifted a little."""
+    diagonal = np.einsum("...jj->...j", matrices)
+    unit = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    both = unit[..., :, None] * unit[..., None, :]
+    scaled = matrices / both
+    np.einsum("...jj->...j", scaled)[...] = 1.0 + _LIFT
+    inverse = np.linalg.inv(scaled)
+    return 0.5 * (inverse + np.swapaxes(inverse, -1, -2)) / both
 
 
 def _gauge(framed, trace):

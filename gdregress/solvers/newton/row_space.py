@@ -62,6 +62,8 @@ class RowSpace(Frame):
         The problem itself, in a frame of its columns.
     """
 
+    is_provisional = True
+
     def __init__(self, objective, rows, taken, root):
         rank = len(taken)
         super().__init__(np.zeros(rank), np.ones(rank))  # the columns of L are taken as they are
@@ -122,16 +124,18 @@ class RowSpace(Frame):
         pull = self._outside(gradient[:-1, 0]) + np.outer(self._mean, gradient[-1, 0])
         return self.outer.frame.gradient_outside(np.vstack([pull, gradient[-1, 0]])[:, None])
 
-    def refined(self, theta, tolerance):
+    def refined(self, theta, tolerance, metric=None):
         """theta of the row space -> theta of the outer frame, without the rounding of K.
 
         H is ``1/S L^T D L + l2 I`` in the row space and ``l2 I`` outside, as K knows it; with the
         gradient of the problem itself, every step shrinks what that has left by as much again.
 
+        The `metric` is one of the row space that begins no direction from a kept Hessian.
+
         Returns the evaluation there, and the decrement ``1/2 g^T H^-1 g``. Like that of the last
         step of Newton's method it goes far below the `tolerance`.
         """
-        metric = newton_metric(self.objective)
+        metric = metric or newton_metric(self.objective)
         known, outer, l2 = metric.look(theta), self.outer, self.outer.penalty.l2
         theta, best, n_outputs = self._to_outer(theta), None, theta.shape[2]
         for _ in range(_REFINEMENTS):
