@@ -102,7 +102,7 @@ class _Loop:
         for state, rate in zip(states, rates, strict=True):
             state.iterates.learning_rate = rate
         self.running, self.places = list(states), list(range(len(states)))
-        self.last: list[Evaluation | None] = [None] * len(states)
+        self.last = [None] * len(states)
         self.losses = None
         # Rows of each history before this descent, and those that it has added since.
         self.n_before, self.n_rows = [len(state.history) for state in states], 0
