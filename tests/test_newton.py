@@ -219,6 +219,34 @@ def test_the_decrement_at_the_end_is_within_the_tolerance(
     assert_certified(name, theta, history, X, y, weight, alpha, tol=tol)
 
 
+@each_kind
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
+def test_the_hessian_is_spared_only_where_the_decrement_is_within_the_tolerance(name, scale):
+    """After every step that needs no Hessian at its end, however far rows lie."""
+    X, y, weight = table(name, n_rows=200, weighted=True)
+    X = X * np.array([1.0, scale, 1.0, 0.1])
+    X[:5], weight[:5] = 30.0 * X[:5, ::-1], 0.01  # of little weight, which every step moves far
+    y[:5] = 1.0 - y[:5] if name == "sigmoid" else 2 - y[:5]
+    plain = Plain(KINDS[name], X, y, weight, 1e-2, fit_intercept=True)
+    n_spared = 0
+    for tolerance in 10.0 ** -np.arange(2.0, 13.0):
+        metric = FullMetric(objective_of(name, X, y, weight, 1e-2))
+        at = metric.look(np.zeros((5, 1, KINDS[name].n_outputs)))
+        for _ in range(12):
+            direction, decrement = metric.direction(at, tolerance)
+            if decrement <= tolerance:
+                assert plain.decrement(at.theta[:, 0]) <= tolerance * (1 + 1e-9)
+                break
+            before, at = at, metric.look(at.theta + direction)
+            metric.remember(before, at, 1.0)
+            if at._hessian is None:
+                n_spared += 1
+                assert plain.decrement(at.theta[:, 0]) <= tolerance
+                if metric.proves(at, tolerance):
+                    assert plain.decrement(at.theta[:, 0]) <= 1e-6 * tolerance
+    assert n_spared > 0
+
+
 @each_metric
 @pytest.mark.parametrize("tol", [1e-3, 1e-6])
 def test_the_certificate_holds_in_a_trend_of_many_columns(metric, tol, force):

@@ -249,7 +249,7 @@ class _Run:
         if self.metric.gives_up:
             self._leave_the_metric()
             direction, decrement = self.metric.direction(self.at, tolerance)
-        # The step of a full metric squares what the decrement measured before it.
+        # The step of a full metric squares what the decrement measured before it, or nearly so.
         self._is_last = decrement <= tolerance
         look, length = self.metric.look, 1.0
         if self._is_last:
