@@ -211,7 +211,7 @@ class PartsDesign(DenseDesign):
     def statistics(self, share=None):
         """Entries that are not stored are the usual value."""
         split, inner = self._split, self._dense.statistics(share)
-        low, high, mean, spread = SparseDesign(self._entries).statistics(share)
+        low, high, mean, spread = SparseDesign(self._by_column.T).statistics(share)
         usual = split.usual[split.sparse]
         outer = usual + low, usual + high, usual + mean, spread
         found = np.empty((4, self.n_columns))
@@ -259,6 +259,17 @@ class _NotAsThought(Exception):
     """Rows that are not like the sample."""
 
 
+def _places(differs):
+    """``np.flatnonzero``, twice as fast where few are true: eight at a time are looked at first."""
+    flat = differs.reshape(-1)
+    n_whole = len(flat) // 8 * 8
+    words = flat[:n_whole].view(np.uint64)
+    some = np.flatnonzero(words != 0)
+    place = np.flatnonzero(words[some].view(bool))
+    place = 8 * some[place // 8] + place % 8
+    return np.append(place, n_whole + np.flatnonzero(flat[n_whole:]))
+
+
 class _Entries:
     """Of each block the dense columns, and what differs from the usual values of the others."""
 
@@ -269,7 +280,7 @@ class _Entries:
         X, split = block.design.X, self.split
         differs = split.usual != X
         differs[:, split.dense] = False
-        flat = np.flatnonzero(differs)
+        flat = _places(differs)
         if len(flat) > self.most * len(X):
             raise _NotAsThought
         rows = flat // X.shape[1]
