@@ -240,3 +240,10 @@ def test_what_is_not_finite_is_refused_in_scikit_learns_words(bad):
     X[4321, 12] = bad
     with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
         LogisticRegression(alpha=1e-3).fit(X, y)
+
+
+def test_entries_are_counted_beside_any_value():
+    X = table()
+    design = parts_of(X).design.take(np.arange(0, N_ROWS, 2))
+    for usual in (design.usual(), np.zeros(33)):
+        assert_array_equal(design.n_unusual(usual), (X[::2] != usual).sum(axis=0))

@@ -90,7 +90,13 @@ class PartsDesign(DenseDesign):
 
     @property
     def rows(self):
-        return self.take(slice(None)).rows
+        return self._plain(slice(None)).rows
+
+    def _plain(self, rows):
+        """Some rows, without parts."""
+        if self._taken is not None:
+            rows = self._taken[rows]
+        return DenseDesign(as_float64(self._source[rows]), self.frame)
 
     def in_frame(self, frame):
         """Kept, too, for the next pass in the same frame."""
@@ -118,14 +124,13 @@ class PartsDesign(DenseDesign):
         return run
 
     def take(self, rows):
-        if self._taken is not None:
-            rows = self._taken[rows]
-        return DenseDesign(as_float64(self._source[rows]), self.frame)
+        """Their parts; as they came they are looked up where they are asked for."""
+        taken = np.arange(self.n_rows)[rows] if self._taken is None else self._taken[rows]
+        own = self._split, self._numbers[rows], self._entries[rows], self.frame
+        return PartsDesign(self._source, *own, taken)
 
     def copied(self, rows):
-        taken = np.arange(self.n_rows)[rows] if self._taken is None else self._taken[rows]
-        own = self._split, self._numbers[rows], self._entries[rows]
-        return PartsDesign(self._source, *own, taken=taken)
+        return self.take(rows)
 
     def times(self, theta):
         split, coef = self._split, theta[self._split.sparse]
@@ -218,13 +223,30 @@ class PartsDesign(DenseDesign):
         found[:, split.dense], found[:, split.sparse] = inner, outer
         return tuple(found)
 
+    def usual(self):
+        usual = self._split.usual.copy()
+        usual[self._split.dense] = self._dense.usual()
+        return usual
+
+    def n_unusual(self, usual):
+        if not self._knows(self._split.sparse, usual):
+            return super().n_unusual(usual)
+        dense, counts = self._split.dense, np.empty(self.n_columns, dtype=np.intp)
+        counts[dense] = self._dense.n_unusual(usual[dense])
+        counts[self._split.sparse] = SparseDesign(self._entries).n_unusual(None)
+        return counts
+
     def unusual(self, columns, usual):
-        """Entries, unless something else is usual than what they are entries beside."""
-        split = self._split
-        if np.isin(columns, split.dense).any() or (usual != split.usual)[columns].any():
+        if not self._knows(columns, usual):
             return super().unusual(columns, usual)
-        places = np.searchsorted(split.sparse, columns)
-        return SparseDesign(self._entries).unusual(places, np.zeros(len(split.sparse)))
+        places = np.searchsorted(self._split.sparse, columns)
+        return SparseDesign(self._entries).unusual(places, None)
+
+    def _knows(self, columns, usual):
+        """Whether the entries of some columns are beside values that are usual."""
+        is_usual = usual == self._split.usual
+        is_usual[self._split.dense] = False
+        return bool(is_usual[columns].all())
 
     @property
     def n_stored(self):
@@ -251,7 +273,7 @@ class PartsDesign(DenseDesign):
         total = 0.0
         for begin in range(0, self.n_rows, self.slab_rows):
             rows = slice(begin, begin + self.slab_rows)
-            total = total + self.take(rows).gram(None if s is None else s[rows])
+            total = total + self._plain(rows).gram(None if s is None else s[rows])
         return total
 
 
