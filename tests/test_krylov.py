@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from plain import KINDS, Plain
 from scipy import sparse
 
-from gdregress.history import History
+from gdregress.history import History, StopReason
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
@@ -207,6 +207,33 @@ def test_a_diagonal_that_is_kept_bounds_the_decrement_of_the_new_hessian():
         assert 0.5 * r @ inverse @ r <= bound(r[:, None, None]) * (1.0 + 1e-12)
     far = diagonal(framed.at(40.0 * near[:, None]), kept)
     assert far._made is not first._made
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_more_columns_than_rows_of_several_classes(fit_intercept):
+    X, _, weight = wide_table()
+    y = KINDS["softmax"].draw(np.random.default_rng(6), N_ROWS)
+    problem = Plain(KINDS["softmax"], X, y, weight, ALPHA, fit_intercept=fit_intercept)
+    framed = softmax_objective(sparse.csr_array(X), y, weight, fit_intercept)
+    start = np.zeros((X.shape[1] + 1, 1, 3))
+    found = newton(framed, start, History(), max_iter=30, tol=1e-5, choose=KrylovMetric)
+    assert found.reason is StopReason.DECREMENT
+    assert problem.decrement(found.theta[:, 0]) <= 1e-10 * np.log(3.0)
+
+
+def test_the_diagonal_of_a_class_is_kept_while_its_mean_curvature_is():
+    X, _, weight = wide_table()
+    y = KINDS["softmax"].draw(np.random.default_rng(6), N_ROWS)
+    framed = softmax_objective(sparse.csr_array(X), y, weight)
+    theta = np.zeros((X.shape[1] + 1, 1, 3))
+    first = _Diagonal(framed.at(theta).curvature, framed)
+    theta[-1, 0] = 0.3, 0.0, -0.3  # the same for all rows: only the mean curvatures change
+    kept = _Diagonal(framed.at(theta).curvature, framed, None, first)
+    assert kept._made is first._made
+    new = _Diagonal(framed.at(theta).curvature, framed)
+    assert_allclose(kept._inverse, new._inverse, rtol=1e-12)
+    theta[-1, 0] = 4.0, 0.0, 0.0
+    assert _Diagonal(framed.at(theta).curvature, framed, None, kept)._made is not first._made
 
 
 def test_rare_columns_share_a_number_where_rows_are_fewer():

@@ -18,6 +18,7 @@ And of one over rows alone:
 """
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from ..rows.blocks import PerRow
 from .kernels import (
@@ -52,6 +53,8 @@ class AppliedHessian:
         self._rows_per_column = rows_per_column
         self._product = CurvedProduct(objective.loss)
         self._ridge = ridge_of(objective.penalty, objective.shape)
+        coef = self._ridge[:-1]
+        self._same = float(coef.flat[0]) if coef.size and (coef == coef.flat[0]).all() else None
 
     def product(self, direction):
         if not self._objective.fit_intercept:
@@ -110,7 +113,10 @@ class AppliedHessian:
         total /= objective.total_weight
         if not objective.fit_intercept:
             total[-1] = 0.0
-        total += self._ridge * direction
+        if self._same is None or not total.flags.c_contiguous:
+            total += self._ridge * direction
+        elif self._same > 0.0:  # in place
+            daxpy(direction[:-1].reshape(-1), total[:-1].reshape(-1), a=self._same)
         return total
 
 

@@ -49,8 +49,8 @@ class SparseDesign(Design):
         return self.rows.toarray()
 
     def _product(self, coef):
-        if coef.ndim == 1 and not coef.any():  # the intercept alone
-            return np.zeros(self.n_rows)
+        if not coef.any():  # the intercepts alone
+            return np.zeros((*coef.shape[1:], self.n_rows))
         return (self.rows @ coef).T
 
     @staticmethod

@@ -4,6 +4,7 @@ import math
 from collections import deque
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from .decrement_bound import DecrementBound
 from .preconditioners import preconditioner
@@ -166,9 +167,9 @@ def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest):
             break
         n_steps += 1
         step = rz / curvature
-        x += step * d
-        hd *= step
-        r -= hd
+        # x + step d and r - step H d, in place
+        daxpy(d.reshape(-1), x.reshape(-1), a=step)
+        daxpy(hd.reshape(-1), r.reshape(-1), a=-step)
         gained += step * rz
         last.append(step * rz)
         z = solve(r)

@@ -65,8 +65,8 @@ class _Diagonal:
     Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
     rows, with eigenvalues whose mean is ``ridge + 1/m sum_j P_j - ridge_j``. A diagonal that
     differs in every column would tear apart what is one eigenvalue: P_j is no less than that mean,
-    and so the same of all rare columns. Of one output it then serves the next steps of Newton too,
-    times the change of d, the mean curvature, until that has fallen or grown to its double.
+    and so the same of all rare columns. It then serves the next steps of Newton too, times the
+    change of d, the mean curvature of an output, until one has fallen or grown to its double.
     """
 
     lasts = 0
@@ -76,15 +76,18 @@ class _Diagonal:
     def __init__(self, hessian, framed, along=None, before=None):
         self._ridge = framed.penalty.curvature(framed.shape)[:-1, None]
         is_wide = (self._ridge > 0.0).all() and len(self._ridge) > framed.blocks.n_samples
-        self._curvature = 0.0 if along is None else along[-1, 0, 0]
-        self._made = None
+        self._curvature, self._made = np.zeros(framed.shape[1]), None
+        if along is not None:
+            self._curvature = along[-1, 0]
+        elif is_wide:
+            self._curvature = hessian.intercepts().diagonal()
         if is_wide and before is not None:
             self._made = before.still_good(self._curvature)
         if self._made is None:
             self._made = self._curvature, hessian.diagonal()
         diagonal = self._changed()
-        self._share = np.zeros_like(diagonal[:-1])
-        if self._curvature > 0.0:
+        self._share = None
+        if along is not None and self._curvature[0] > 0.0:
             self._share = along[:-1] / along[-1]
             least = _LEFT * diagonal[:-1]
             diagonal[:-1] = np.maximum(diagonal[:-1] - along[:-1] * self._share, least)
@@ -92,17 +95,19 @@ class _Diagonal:
             mean = (diagonal[:-1] - self._ridge).sum(axis=0) / framed.blocks.n_samples
             diagonal[:-1] = np.maximum(diagonal[:-1], self._ridge + mean)
         self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
-        self._lent = self._inverse[:-1] * self._share
+        if self._share is not None:
+            self._lent = self._inverse[:-1] * self._share
 
     def still_good(self, curvature):
-        """What was made of H, and at which mean curvature, if that is about the same; or None."""
+        """What was made of H, and at which mean curvatures, if they are about the same; or None."""
         before, _ = self._made
-        return self._made if 0.5 * before < curvature < 2.0 * before else None
+        same = (0.5 * before < curvature) & (curvature < 2.0 * before)
+        return self._made if same.all() else None
 
     def _changed(self):
-        """The diagonal of H, times the change of the mean curvature since it was made."""
+        """The diagonal of H, times the changes of the mean curvatures since it was made."""
         before, diagonal = self._made
-        if self._curvature == before:
+        if self._curvature is before:
             return diagonal.copy()
         change = self._curvature / before
         changed = change * diagonal
@@ -111,8 +116,9 @@ class _Diagonal:
 
     def solve(self, r):
         z = self._inverse * r
-        z[:-1] -= self._lent * r[-1]
-        z[-1] -= np.einsum("jmk,jmk->mk", self._share, z[:-1])
+        if self._share is not None:
+            z[:-1] -= self._lent * r[-1]
+            z[-1] -= np.vdot(self._share, z[:-1])
         return z
 
 
