@@ -21,6 +21,7 @@ def kinds(size, alphas=("1/m", "1e-3")):
         ("credit, one-hot", lambda: credit(size(1_000)), ("raw", "standardised", "sparse")),
         ("forest cover, 7 classes", lambda: forest_cover(size(15_120)), ("raw", "standardised")),
         ("bag of words", lambda: bag_of_words(size(4_143)), ("sparse",)),
+        ("newsgroups, 20 classes", lambda: newsgroups(size(5_000)), ("sparse",)),
         ("gene expression", lambda: gene_expression(72), ("raw", "standardised")),
         ("speech, 26 classes", lambda: speech(size(1_560)), ("raw", "standardised")),
     ]
@@ -217,6 +218,35 @@ def bag_of_words(n_samples, n_words=54_877, seed=0):
     X.sum_duplicates()
     X.data[:] = 1.0
     return f"bag of words {n_samples:,} × {n_words:,}", X, y
+
+
+def newsgroups(n_samples, n_words=15_000, n_classes=20, seed=0):
+    """Postings to news groups as tf-idf rows of length 1: words by Zipf's law, some 90 in each.
+
+    Three of ten words come from the group, the others from all of them; a group is told by a few
+    hundred words that it has five times as often as others.
+    """
+    rng = np.random.default_rng(seed)
+    zipf = 1.0 / np.arange(3.0, n_words + 3.0)
+    tilt = np.where(rng.random((n_classes, n_words)) < 0.03, 5.0, 1.0)
+    common = np.cumsum(zipf)
+    chances = np.cumsum(zipf * tilt, axis=1)
+    y = rng.permutation(np.arange(n_samples) % n_classes)
+    lengths = np.maximum(8, rng.lognormal(4.8, 0.8, n_samples)).astype(int)
+    rows = np.repeat(np.arange(n_samples), lengths)
+    own = rng.random(len(rows)) < 0.3
+    draw = rng.random(len(rows))
+    columns = np.searchsorted(common, draw * common[-1])
+    for group, chance in enumerate(chances):
+        of_it = own & (y[rows] == group)
+        columns[of_it] = np.searchsorted(chance, draw[of_it] * chance[-1])
+    X = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_samples, n_words))
+    X.sum_duplicates()
+    documents = np.bincount(X.indices, minlength=n_words)
+    weight = 1.0 + np.log((1.0 + n_samples) / (1.0 + documents))
+    X.data = (1.0 + np.log(X.data)) * weight[X.indices]
+    X.data /= np.repeat(np.sqrt(np.asarray(X.power(2).sum(axis=1)).ravel()), np.diff(X.indptr))
+    return f"newsgroups {n_samples:,} × {n_words:,}", X, y
 
 
 def gene_expression(n_samples, n_genes=7_129, seed=0):
