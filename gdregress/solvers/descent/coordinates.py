@@ -11,17 +11,20 @@ is the same where it is unique, and no row is touched: the maps act on theta and
 """
 
 import numpy as np
+from scipy import linalg
 
 from ...problem.smoothness import largest_eigenvalue
 from ...rows.frame import Frame
+from ..cholesky import ScaledCholesky
 from ..gap import is_factorable
 
 __all__ = ["Coordinates"]
 
 # A mean below this share of its spread is none, to a descent.
 _CENTRED = 0.25
-# The condition, squared, up to which an optimum counts as unique.
-_UNIQUE = 1e-10
+# The smallest eigenvalue down to which an optimum counts as unique, and where LAPACK's estimate of
+# it, good to a factor of ten, leaves no doubt.
+_UNIQUE, _SURELY_UNIQUE = 1e-10, 1e-8
 # The share of a mean square that its part around the mean may be without a frame of its own.
 _DIGITS_LEFT = 1e-6
 
@@ -66,8 +69,7 @@ class Coordinates:
         self._inverse[self._still] = 0.0
         self._inverse_shift = np.append(self.frame.shift, 0.0) * self._inverse
         ratio = base.scale / scale
-        gram = gram * ratio * ratio[:, None]
-        self._gram = gram
+        self._gram = gram = gram * ratio * ratio[:, None]
         bound = np.zeros((len(gram) + 1, len(gram) + 1))
         rest = (centre - self.frame.shift) / scale
         bound[:-1, :-1] = gram + rest * rest[:, None]
@@ -95,8 +97,18 @@ class Coordinates:
 
     @property
     def has_one_optimum(self):
-        """Whether no penalty is needed for that."""
-        return _smallest_eigenvalue(self._gram) > _UNIQUE
+        """Whether no penalty is needed for that: the columns are independent.
+
+        By the smallest eigenvalue of the Gram matrix with a unit diagonal, which is at least the
+        reciprocal of the 1-norm of the inverse: where a factor tells enough, no eigenvalue is made.
+        """
+        try:
+            factor = ScaledCholesky(self._gram)
+        except linalg.LinAlgError:
+            return False
+        if factor.rcond * factor.norm > _SURELY_UNIQUE:
+            return True
+        return bool(np.linalg.eigvalsh(factor.scaled)[0] > _UNIQUE)
 
     def direction(self, gradient):
         """The gradient g~ in the frame, and the change of theta that it is, ``leave(g~)``.
@@ -142,11 +154,3 @@ def _moments(sample):
     if (square - mean * mean < _DIGITS_LEFT * square).any():
         return sample.centred_gram
     return frame, mean, gram[:-1, :-1] - mean * mean[:, None]
-
-
-def _smallest_eigenvalue(gram):
-    """That of the matrix with a unit diagonal."""
-    unit = np.sqrt(gram.diagonal())
-    if not (unit > 0.0).all():
-        return 0.0
-    return float(np.linalg.eigvalsh(gram / unit / unit[:, None])[0])

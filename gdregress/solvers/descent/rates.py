@@ -39,10 +39,10 @@ def with_automatic_rate(objective, rule, settings):
         sample = objective.thinned(max(1, objective.blocks.n_samples // few))
         if not sample.total_weight > 0.0:
             sample = objective
-        coordinates = Coordinates.of(sample, rule, is_sample=sample is not objective)
-        if coordinates is not None and coordinates.frame.is_identity:
-            coordinates = None
-        rate = 2.0 * automatic_rate(sample, rule, None, coordinates=coordinates)
+        found = Coordinates.of(sample, rule, is_sample=sample is not objective)
+        rate = 2.0 * automatic_rate(sample, rule, None, coordinates=found)
+        if found is not None and not found.frame.is_identity:
+            coordinates = found
     else:
         rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
     return replace(
