@@ -190,9 +190,9 @@ class CentredFactor(_Centred):
         """The rows that weigh something, centred and times the roots of their weights, in the place
         of a triangle: where they are no more than the columns."""
         blocks, frame = framed.blocks, framed.blocks.frame
-        weighs = blocks.sample_weight is not None
-        every = slice(0, blocks.n_samples)
-        rows = blocks.block(np.flatnonzero(blocks.sample_weight) if weighs else every)
+        every = blocks.n_weighing == blocks.n_samples
+        weighing = slice(0, blocks.n_samples) if every else np.flatnonzero(blocks.sample_weight)
+        rows = blocks.block(weighing)
         X, n_outputs = rows.design.dense(), rows.y.shape[1]
         weight = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight
         total_weight = weight.sum()
