@@ -16,7 +16,7 @@ _MAX_KRYLOV_STEPS = 1000
 # The share that is left of a gradient, in length, is no more than this.
 _LARGEST_SHARE = 0.25
 # Where the decrement has a bound, a step is not asked to bring that below this share of the
-# tolerance.
+# tolerance, and none is taken from there on.
 _ENOUGH = 0.25
 # Conjugate gradients have settled when this many steps add next to nothing.
 _DELAY = 10
@@ -55,7 +55,9 @@ class KrylovMetric:
         return self.framed.at(theta).having("curvature")
 
     def proves(self, at, tolerance):
-        """Whether the decrement has a bound within the tolerance."""
+        """Whether the decrement has a bound far enough within the tolerance: no step will square
+        it."""
+        tolerance *= _ENOUGH
         if not self._may_spare(at, tolerance):
             return False
         bound = self._bound_of(at.curvature)
