@@ -23,7 +23,7 @@ _DELAY = 10
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
 # Above so many roundings of the loss a tolerance is loose.
-_LOOSE = 1e3
+_LOOSE = 1e6
 # A bound is asked for where a guess at it is no more than so many tolerances.
 _NEAR = 4.0
 
