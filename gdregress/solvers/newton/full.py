@@ -69,7 +69,7 @@ class FullMetric:
         """The factored Hessian and r where a full step leads to the last one, else None."""
         nu = self.framed.loss.self_concordance
         # r^2 is at least 8 times the decrement where the curvature is at most 1/4.
-        hopeless = decrement <= tolerance or 2.0 * decrement**2 > tolerance
+        hopeless = decrement <= tolerance or 2.0 * decrement * decrement > tolerance
         if hopeless or nu is None or not (self.framed.penalty.l2 > 0.0 and factored.is_regular):
             return None
         r = nu * largest_move(self.framed, direction)
