@@ -251,6 +251,19 @@ def test_dependent_columns_are_named(weighted):
     assert len(solve(np.delete(X, found.dependent, axis=1), y, weight).dependent) == 0
 
 
+@pytest.mark.parametrize("part", [1e-1, 1e-2, 1e-3])
+def test_small_parts_of_a_dependent_column_count_beside_columns_that_nearly_are(part):
+    """The first two columns are nearly the same; that says nothing of what the last is made of."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 65))
+    X[:, 1] = X[:, 0] + 1e-12 * X[:, 1]
+    X[:, -1] = X[:, 2] + part * X[:, 3]
+    y = X[:, [2]] + 3.0 * X[:, [3]]
+    found = solve(X, y, None, solver="lstsq")
+    assert found.rank == 64
+    assert_allclose(X @ found.theta[:-1, 0] + found.theta[-1, 0], y, rtol=0, atol=1e-4)
+
+
 @each_solver
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 @pytest.mark.parametrize("correlation", [0.0, 0.9, 1 - 1e-6, 1 - 1e-13])

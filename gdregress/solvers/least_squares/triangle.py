@@ -52,7 +52,7 @@ def triangle_solve(root, q, ridge, scale, n_samples):
         dependent = np.arange(n_features) if n_samples > n_features else _NONE
         return np.zeros((n_features, q.shape[1])), 0, np.inf, dependent
     if rank < n_features:
-        basis = _Basis(columns, rank)
+        basis = _Basis(columns, rank, threshold)
         # ridge_j = lambda / scale_j^2, where the square of a large scale may underflow
         root_ridge = (np.sqrt(ridge) * scale).max()
         solution = basis.shortest(q, unit * scale, root_ridge) * scale[:, None]
@@ -83,15 +83,13 @@ class _Basis:
     dependency.
     """
 
-    def __init__(self, columns, rank):
+    def __init__(self, columns, rank, threshold):
         n_features = columns.shape[1]
         q, r, pivots = linalg.qr(columns, mode="economic", pivoting=True, check_finite=False)
         self.q, self.triangle = q[:, :rank], r[:rank, :rank]
         self.dependent = np.sort(pivots[rank:])
         others = linalg.solve_triangular(self.triangle, r[:rank, rank:], check_finite=False)
-        diagonal = np.abs(self.triangle.diagonal())
-        noise = rank_threshold(*columns.shape) * diagonal[0] / diagonal[-1]
-        others[np.abs(others) <= noise] = 0.0
+        others = _without_rounding(self.triangle, others, threshold)
         self.of_all = np.empty((rank, n_features))
         self.of_all[:, pivots] = np.hstack([np.eye(rank), others])
 
@@ -123,6 +121,22 @@ class _Basis:
         w = np.empty((len(unit), target.shape[1]))
         w[order] = q @ (z / largest)
         return w
+
+
+def _without_rounding(triangle, others, threshold):
+    """T with zeros for what is rounding, of unit columns ``A_B T`` that are given to a threshold.
+
+    An entry of row i is known to the threshold times the length of that row of ``R11^-1``: beside
+    a basis that is nearly dependent, large parts of T may be rounding together, and none of them
+    alone. What is put to zero is therefore to move its column of ``R11 T`` by no more than the
+    threshold; else only entries below it are.
+    """
+    inverse = linalg.solve_triangular(triangle, np.eye(len(triangle)), check_finite=False)
+    noise = threshold * np.linalg.norm(inverse, axis=1)[:, None]
+    size = np.abs(others)
+    rounding = np.where(size <= noise, others, 0.0)
+    moved = np.linalg.norm(triangle @ rounding, axis=0)
+    return np.where(size <= np.where(moved <= threshold, noise, threshold), 0.0, others)
 
 
 def _with_ridge(triangle, q, root_ridge):
