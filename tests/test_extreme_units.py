@@ -1,4 +1,4 @@
-"""Exact least squares in extreme units: right, or said in words; never a bare NumPy warning."""
+"""Least squares in extreme units: right, or said in words; never a bare NumPy warning."""
 
 import mpmath
 import numpy as np
@@ -147,6 +147,27 @@ def test_a_score_that_is_beyond_all_numbers():
     model = LinearRegression().fit(X, 1e150 * y[:, 0])
     assert model.score(X, 1e-200 * y[:, 0]) == -np.inf
     assert model.score(X, y[:, 0] * 1e-5) < -1e300
+
+
+def test_mini_batches_of_targets_whose_squares_overflow():
+    X, y = np.random.default_rng(0).standard_normal((2, 50, 2))
+    model = LinearRegression(solver="gd", batch_size=16)
+    with pytest.raises(ValueError, match="loss at the start overflows float64; rescale"):
+        model.fit(X, 1e160 * y[:, 0])
+
+
+def test_an_automatic_rate_of_many_columns_of_zeros():
+    X, y = np.zeros((300, 600)), np.arange(300.0)
+    model = LinearRegression(solver="momentum", fit_intercept=False, max_iter=3)
+    assert not model.fit(X, y).coef_.any()
+
+
+def test_an_automatic_rate_of_many_columns_whose_squares_nearly_overflow():
+    X = 1e153 * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal((300, 600)))
+    X[::2] = 0.0
+    model = LinearRegression(solver="momentum", max_iter=3)
+    with pytest.raises(ValueError, match="squares of X overflow float64"):
+        model.fit(X, np.arange(300.0))
 
 
 def exactly(X, y, alpha):

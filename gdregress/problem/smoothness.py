@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ..rows.kernels import ColumnRange, ColumnSquares, GramProduct, LargestRow, Moments
 from ..rows.overflow import check_squares, overflow
@@ -168,5 +168,13 @@ def largest_eigenvalue(matrix):
             top = linalg.eigh(matrix, eigvals_only=True, driver="ev", check_finite=False)[-1:]
     else:
         start = np.random.default_rng(0).standard_normal(size)  # a fixed seed: same data, same bits
-        top = eigsh(matrix, k=1, which="LA", v0=start, return_eigenvectors=False)
+        try:
+            top = eigsh(matrix, k=1, which="LA", v0=start, return_eigenvectors=False)
+        except ArpackError as error:
+            moved = matrix @ start
+            if not moved.any():
+                return 0.0
+            if np.isfinite(np.vdot(moved, moved)):
+                raise
+            raise FloatingPointError(overflow("X")) from error
     return max(float(top[0]), 0.0)

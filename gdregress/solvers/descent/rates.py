@@ -16,8 +16,8 @@ NEEDS = (CURVATURE_BOUND,)
 _MIN_SAMPLE, _ROWS_PER_COLUMN = 2048, 20
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
-# Losses below this lose their digits before a fit has converged: they bound no rate.
-_LEAST_GAIN = 1e-280
+# Losses below 1e-280 lose their digits before a fit has converged: they bound no rate.
+_LEAST_REACH = 1e-140
 # An automatic rate of a stream moves by this share of the logarithm towards what later rows allow.
 _RELAXED = 0.02
 
@@ -33,7 +33,7 @@ def with_automatic_rate(objective, rule, settings):
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
         coordinates = Coordinates.of(objective, rule)
     polyak = rule.has_polyak_rate and not full_batches and objective.penalty.is_smooth
-    polyak = polyak and 0.5 * objective.reach**2 > _LEAST_GAIN
+    polyak = polyak and objective.reach > _LEAST_REACH
     if polyak:
         few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
         sample = objective.thinned(max(1, objective.blocks.n_samples // few))
