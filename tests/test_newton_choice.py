@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
+from sklearn import linear_model
 
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
@@ -156,7 +157,7 @@ def test_slow_steps_go_on_where_little_is_left():
     assert pace_after(2.0 ** -np.arange(5.0), 10.0, tolerance=2.0**-8) == [None] * 5
 
 
-def test_a_metric_that_was_no_better_is_not_hoped_for_again():
+def test_a_metric_that_was_no_better_is_hoped_for_again_when_steps_have_cost_as_much():
     pace = Pace({"all": 10.0})
     pace.better(1.0, 1e-12)
     pace.spend(1.0)
@@ -165,6 +166,22 @@ def test_a_metric_that_was_no_better_is_not_hoped_for_again():
     for k in range(2, 9):
         pace.spend(1.0)
         assert pace.better(2.0**-k, 1e-12) is None  # as fast as before, and it costs nothing
+    pace.spend(4.0)
+    assert pace.better(2.0**-9, 1e-12) == "all"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hessian_that_says_little_of_the_way_is_not_kept_for_long(seed):
+    """Heavy tails, five classes, and next to no penalty: far from the optimum the decrement rises
+    after a new Hessian, too. Newton's method itself takes some twenty steps."""
+    rng = np.random.default_rng(seed)
+    X = np.exp(1.5 * rng.standard_normal((250, 18)))
+    y = (3.0 * X @ rng.standard_normal((18, 5)) + rng.gumbel(size=(250, 5))).argmax(axis=1)
+    model = LogisticRegression(alpha=1e-5).fit(X, y)
+    reference = linear_model.LogisticRegression(C=1e5 / 250, solver="newton-cholesky", tol=1e-10)
+    assert model.n_iter_ <= 50
+    expected = reference.set_params(max_iter=100).fit(X, y).predict_proba(X)
+    assert_allclose(model.predict_proba(X), expected, atol=1e-4)
 
 
 def test_a_step_too_long_is_not_made_twice():

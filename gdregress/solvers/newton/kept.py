@@ -11,6 +11,8 @@ __all__ = ["LazyMetric", "SampledMetric"]
 # Steps on a sample in one metric, and how often it is renewed there.
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 _FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
+# Renewals from all rows after which a problem is one for a Hessian at every step.
+_MAX_RENEWALS = 2
 
 
 class LazyMetric:
@@ -49,6 +51,7 @@ class LazyMetric:
         self.framed, self.pace = framed, pace
         self.rows, self.share = framed if rows is None else rows, share
         self.gives_up = False
+        self._n_renewals = 0
         self._metric = self._taken_at = None
         self._steps = QuasiNewton(None)
         self._singular = SingularDirections(self.rows)
@@ -79,8 +82,9 @@ class LazyMetric:
         return direction, math.inf
 
     def _renew(self, option, at):
-        """M at the present theta: of the same rows, of all of them, or let products have a try."""
-        if option == "products":
+        """M at the present theta: of the same rows or of all of them; or let another metric try."""
+        self._n_renewals += option == "all"
+        if option == "products" or self._n_renewals > _MAX_RENEWALS:
             self.gives_up = True
         elif option == "sample":
             self._take(self._factored(self.rows, at.theta), at.theta)
