@@ -228,6 +228,20 @@ def test_nor_does_that_of_mini_batches(make, fit_intercept, n_targets, batch_siz
 
 
 @pytest.mark.parametrize("make", [np.asarray, csr_array])
+@pytest.mark.parametrize("kind", ["long tails", "few large entries"])
+def test_a_sample_that_is_no_likeness_of_the_rows_bounds_no_rate(kind, make):
+    rng = np.random.default_rng(26)
+    if kind == "long tails":
+        X = rng.standard_cauchy((20_000, 30))
+    else:
+        X = (rng.random((20_000, 5)) < 0.002) * np.exp(4.0 * rng.standard_normal((20_000, 5)))
+    y = np.clip(X, -50.0, 50.0) @ rng.standard_normal(X.shape[1]) + rng.standard_normal(len(X))
+    model = LinearRegression(solver="gd", batch_size=32, max_iter=5, tol=0, random_state=0)
+    losses = model.fit(make(X), y).loss_curve_
+    assert losses[-1] < 1.5 * losses[0]  # by the rate of a sample it is 30 times that, and more
+
+
+@pytest.mark.parametrize("make", [np.asarray, csr_array])
 def test_a_column_that_a_sample_does_not_know_moves_as_it_is(make):
     """One entry in 5,000, and a penalty so small that it says nothing of the column's size."""
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...rows.kernels import ColumnMoments
 from ..needs import CURVATURE_BOUND
 from .coordinates import Coordinates
 
@@ -14,6 +15,8 @@ __all__ = ["NEEDS", "automatic_rate", "relaxed", "with_automatic_rate"]
 NEEDS = (CURVATURE_BOUND,)
 # Rows that tell the largest eigenvalue well enough for a rate to begin with.
 _MIN_SAMPLE, _ROWS_PER_COLUMN = 2048, 20
+# The curvature of a column, in that of a sample along any direction, from which on it is none.
+_UNLIKE = 2.0
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
 # Losses below 1e-280 lose their digits before a fit has converged: they bound no rate.
@@ -27,7 +30,7 @@ def with_automatic_rate(objective, rule, settings):
 
     Plain descent on mini-batches begins at ``2 / lambda``, the limit of full batches; see
     :class:`~gdregress.solvers.descent.steps.PolyakStep`. The losses of the batches bound it from
-    there: a sample of the rows will do, for the rate and for its coordinates.
+    there: a sample of the rows will do, for the rate and for its coordinates, if it is like them.
     """
     coordinates, full_batches = None, settings.batch_size is None
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
@@ -35,12 +38,7 @@ def with_automatic_rate(objective, rule, settings):
     polyak = rule.has_polyak_rate and not full_batches and objective.penalty.is_smooth
     polyak = polyak and objective.reach > _LEAST_REACH
     if polyak:
-        few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
-        sample = objective.thinned(max(1, objective.blocks.n_samples // few))
-        if not sample.total_weight > 0.0:
-            sample = objective
-        found = Coordinates.of(sample, rule, is_sample=sample is not objective)
-        rate = 2.0 * automatic_rate(sample, rule, None, coordinates=found)
+        rate, found = _of_polyak_steps(objective, rule)
         if found is not None and not found.frame.is_identity:
             coordinates = found
     else:
@@ -52,6 +50,35 @@ def with_automatic_rate(objective, rule, settings):
         shrinks=rule.is_adaptive,
         polyak=polyak,
     )
+
+
+def _of_polyak_steps(objective, rule):
+    """``2 / lambda`` and the coordinates of that: of a sample, or of all rows where it is no
+    likeness of them."""
+    few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
+    step = max(1, objective.blocks.n_samples // few)
+    sample = objective.thinned(step)
+    if sample.total_weight > 0.0:
+        found = Coordinates.of(sample, rule, is_sample=True)
+        rate = automatic_rate(sample, rule, None, coordinates=found)
+        if step == 1 or _is_likeness(objective, found, 1.0 / rate):
+            return 2.0 * rate, found
+    found = Coordinates.of(objective, rule)
+    return 2.0 * automatic_rate(objective, rule, None, coordinates=found), found
+
+
+def _is_likeness(objective, coordinates, curvature):
+    """Whether no column of all rows bends the loss by much more than a sample does along any
+    direction; one pass.
+
+    Columns with long tails, or with few large entries, are larger than a sample shows: the losses
+    of most batches do not show it either, and between the others steps would be too long.
+    """
+    first, square = objective.blocks.reduce(ColumnMoments()) / objective.total_weight
+    if coordinates is not None:
+        shift, scale = coordinates.frame.shift, coordinates.frame.scale
+        square = (square - shift * (2.0 * first - shift)) / scale / scale
+    return bool((objective.curvature_bound * square <= _UNLIKE * curvature).all())
 
 
 def relaxed(last, bound):
