@@ -7,10 +7,12 @@ from plain import KINDS, Plain
 from scipy import sparse
 
 from gdregress.history import History, StopReason
+from gdregress.problem.basis import Basis
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
 from gdregress.solvers.newton.decrement_bound import DecrementBound
+from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
 from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.preconditioners import _Diagonal, _Gram
@@ -320,3 +322,19 @@ def test_steps_along_the_leading_axes_are_few():
         metric.solve(at.curvature, g, 0.0)
         counts.append(metric._before.n_steps)
     assert counts[1] < 0.7 * counts[0]
+
+
+def test_products_in_an_orthonormal_basis():
+    """Columns that nearly depend on each other, and no ridge. A decrement does not depend on the
+    coordinates; a truncated one is somewhat less."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 5))
+    X[:, 1] = X[:, 0] + 1e-3 * rng.standard_normal(300)
+    y = (X[:, 0] + rng.gumbel(size=300) > 0.5) + (X[:, 2] + rng.gumbel(size=300) > 0.5)
+    whole = softmax_objective(X, y[:, None], None, alpha=0.0)
+    basis = Basis.of(whole.in_frame(whole.frames.best()))
+    found = []
+    for metric in (KrylovMetric(whole.in_frame(basis)), FullMetric(whole)):
+        at = metric.look(np.zeros((metric.framed.shape[0] + 1, 1, 3)))
+        found.append(metric.direction(at, 1e-9)[1])
+    assert 0.9 * found[1] < found[0] < found[1] * (1.0 + 1e-9)

@@ -51,7 +51,7 @@ class Basis:
         Of X~ with centred unit columns, those directions left out.
     """
 
-    is_identity = is_scaled = False
+    is_identity = is_scaled = is_provisional = False
 
     def __init__(self, frame, mean, forward, backward, null, condition):
         self.frame, self.mean = frame, mean

@@ -18,7 +18,8 @@ The contract of a metric:
     Whether its Hessian is that of another theta or of a sample; then ``certifies`` bounds the
     decrement.
 ``gives_up``
-    Whether :func:`newton_metric` is to take over.
+    Whether :func:`newton_metric` is to take over; of one that is kept, ``is_hard`` says to it
+    that Hessian after Hessian was called for.
 ``is_exact``, ``is_saturated``
     Whether the last direction solved ``H d = -g`` to several digits; whether it could not, for a
     Hessian that is singular to rounding.
@@ -167,10 +168,13 @@ def choose_metric(framed, limits=_LIMITS):
     return every_step
 
 
-def newton_metric(framed, limits=_LIMITS):
-    """The Hessian of all rows at every step: factored, or applied where that costs less."""
+def newton_metric(framed, limits=_LIMITS, *, is_hard=False):
+    """The Hessian of all rows at every step: factored, or applied where that costs less.
+
+    `is_hard` says that products would be many, whatever they cost.
+    """
     factored = framed.shape[0] * framed.shape[1] <= limits.parameters
-    if factored and framed.loss.is_coupled:
+    if factored and framed.loss.is_coupled and not is_hard:
         factored = _NEWTON_HESSIANS * (1.0 + costs(framed).hessian) <= _PRODUCTS
     if factored and DampedMetric.suits(framed):
         return DampedMetric(framed)

@@ -11,7 +11,7 @@ __all__ = ["LazyMetric", "SampledMetric"]
 # Steps on a sample in one metric, and how often it is renewed there.
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 _FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
-# Renewals from all rows after which a problem is one for a Hessian at every step.
+# How often M is renewed from all rows.
 _MAX_RENEWALS = 2
 
 
@@ -64,6 +64,11 @@ class LazyMetric:
         return self.framed.at(theta).having(*["hessian"] * is_first, "gradient")
 
     @property
+    def is_hard(self):
+        """Whether M was renewed so often that the problem is one for a Hessian at every step."""
+        return self._n_renewals > _MAX_RENEWALS
+
+    @property
     def is_suspicious(self):
         """Whether M hints at columns that are nearly dependent."""
         return not self._metric.is_regular
@@ -84,7 +89,7 @@ class LazyMetric:
     def _renew(self, option, at):
         """M at the present theta: of the same rows or of all of them; or let another metric try."""
         self._n_renewals += option == "all"
-        if option == "products" or self._n_renewals > _MAX_RENEWALS:
+        if option == "products" or self.is_hard:
             self.gives_up = True
         elif option == "sample":
             self._take(self._factored(self.rows, at.theta), at.theta)

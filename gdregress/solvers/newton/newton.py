@@ -237,7 +237,7 @@ class _Run:
 
     def _leave_the_metric(self):
         """Go on with the Hessian of all rows at every step."""
-        self.metric = newton_metric(self.framed)
+        self.metric = newton_metric(self.framed, is_hard=self.metric.is_hard)
         self._look(self.at.theta)
 
     def _descend(self):
