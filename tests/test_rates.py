@@ -228,8 +228,8 @@ def test_nor_does_that_of_mini_batches(make, fit_intercept, n_targets, batch_siz
 
 
 @pytest.mark.parametrize("make", [np.asarray, csr_array])
-@pytest.mark.parametrize("kind", ["long tails", "few large entries"])
-def test_a_sample_that_is_no_likeness_of_the_rows_bounds_no_rate(kind, make):
+@pytest.mark.parametrize(("kind", "most"), [("long tails", 1.0), ("few large entries", 1.5)])
+def test_a_sample_that_is_no_likeness_of_the_rows_bounds_no_rate(kind, most, make):
     rng = np.random.default_rng(26)
     if kind == "long tails":
         X = rng.standard_cauchy((20_000, 30))
@@ -238,7 +238,7 @@ def test_a_sample_that_is_no_likeness_of_the_rows_bounds_no_rate(kind, make):
     y = np.clip(X, -50.0, 50.0) @ rng.standard_normal(X.shape[1]) + rng.standard_normal(len(X))
     model = LinearRegression(solver="gd", batch_size=32, max_iter=5, tol=0, random_state=0)
     losses = model.fit(make(X), y).loss_curve_
-    assert losses[-1] < 1.5 * losses[0]  # by the rate of a sample it is 30 times that, and more
+    assert losses[-1] < most * losses[0]
 
 
 @pytest.mark.parametrize("make", [np.asarray, csr_array])
