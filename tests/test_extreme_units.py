@@ -156,6 +156,14 @@ def test_mini_batches_of_targets_whose_squares_overflow():
         model.fit(X, 1e160 * y[:, 0])
 
 
+@pytest.mark.parametrize("params", [{}, {"learning_rate": 0.01, "criterion": "loss"}])
+def test_a_start_that_leaves_no_loss_of_such_targets(params):
+    X, coef = np.random.default_rng(0).standard_normal((50, 3)), 1e160 * np.array([1.0, 2.0, 3.0])
+    model = LinearRegression(solver="gd", batch_size=16, max_iter=1, random_state=0, **params)
+    model.fit(X, X @ coef, coef_init=coef, intercept_init=0.0)
+    assert_allclose(model.coef_, coef, rtol=1e-12)
+
+
 def test_an_automatic_rate_of_many_columns_of_zeros():
     X, y = np.zeros((300, 600)), np.arange(300.0)
     model = LinearRegression(solver="momentum", fit_intercept=False, max_iter=3)

@@ -79,6 +79,7 @@ entropy of the class shares, and without an intercept L(0). Tolerances are share
 """
 
 import math
+import sys
 from functools import cached_property
 
 import numpy as np
@@ -111,8 +112,9 @@ _MAX_RADII = 6
 
 
 def gain(objective):
-    """What a fit can gain: the loss of the best constant model, L(0) without an intercept."""
-    return 0.5 * objective.reach**2
+    """What a fit can gain: the loss of the best constant model, L(0) without an intercept; of one
+    beyond float64 its largest number."""
+    return min(0.5 * objective.reach * objective.reach, sys.float_info.max)
 
 
 def is_factorable(objective, most_columns=_MAX_COLUMNS):
@@ -209,7 +211,7 @@ class OptimalityGap:
     @property
     def gain(self):
         """See :func:`gain`."""
-        return 0.5 * self.reach**2
+        return gain(self.objective)
 
     def _share_of(self, distance):
         """``distance^2 / reach^2``; 0 where there is no distance, whatever the reach."""
