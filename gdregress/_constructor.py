@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 from ._ranges import NON_NEGATIVE, SHARE, TRUTH, WHOLE, Range
 from ._synonyms import explaining_names, hint_for_rate
-from ._typing import RandomState, Rate, ScheduleLike
+from ._typing import Criterion, RandomState, Rate, ScheduleLike, SolverName
 from .solvers.descent.rules import UpdateRule
 from .solvers.descent.schedules import SCHEDULES
 from .solvers.descent.stopping import chosen_by_name
@@ -38,7 +38,7 @@ class Parameters(BaseEstimator):
     def __init__(
         self,
         *,
-        solver: str | UpdateRule = "auto",
+        solver: SolverName | UpdateRule = "auto",
         alpha: float = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
@@ -47,7 +47,7 @@ class Parameters(BaseEstimator):
         batch_size: int | None = None,
         max_iter: int = 1000,
         tol: float = 1e-7,
-        criterion: str = "gradient",
+        criterion: Criterion = "gradient",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
@@ -57,7 +57,7 @@ class Parameters(BaseEstimator):
         store_path: bool | Literal["step"] = False,
         random_state: RandomState = None,
     ) -> None:
-        self.solver: str | UpdateRule = solver
+        self.solver: SolverName | UpdateRule = solver
         self.alpha: float = alpha
         self.l1_ratio: float = l1_ratio
         self.fit_intercept: bool = fit_intercept
@@ -66,7 +66,7 @@ class Parameters(BaseEstimator):
         self.batch_size: int | None = batch_size
         self.max_iter: int = max_iter
         self.tol: float = tol
-        self.criterion: str = criterion
+        self.criterion: Criterion = criterion
         self.early_stopping: bool = early_stopping
         self.validation_fraction: float = validation_fraction
         self.n_iter_no_change: int = n_iter_no_change

@@ -8,11 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "ClassWeight",
+    "Criterion",
     "FloatArray",
     "MatrixLike",
     "RandomState",
     "Rate",
     "ScheduleLike",
+    "SolverName",
     "State",
     "Theta",
     "keeps_signature",
@@ -39,8 +41,26 @@ Theta: TypeAlias = NDArray[np.float64]
 # The memory of a rule: arrays and numbers by name.
 State: TypeAlias = dict[str, Any]
 
+# Names as the package has them, so that a misspelt one is found before it runs. One that was
+# registered from outside is not among them: give the rule or the function itself.
+SolverName: TypeAlias = Literal[
+    "auto",
+    "normal_equations",
+    "lstsq",
+    "newton",
+    "gd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "rmsprop",
+    "adam",
+]
 Rate: TypeAlias = float | Literal["auto", "line_search"]
-ScheduleLike: TypeAlias = str | Callable[[float], float]
+ScheduleLike: TypeAlias = (
+    Literal["constant", "inverse_scaling", "exponential", "step", "cosine"]
+    | Callable[[float], float]
+)
+Criterion: TypeAlias = Literal["gradient", "update", "loss"]
 RandomState: TypeAlias = int | np.random.RandomState | None
 ClassWeight: TypeAlias = Mapping[Any, float] | Literal["balanced"] | None
 

@@ -20,11 +20,13 @@ from ._streaming import streams
 from ._synonyms import explaining_names
 from ._typing import (
     ClassWeight,
+    Criterion,
     FloatArray,
     MatrixLike,
     RandomState,
     Rate,
     ScheduleLike,
+    SolverName,
     keeps_signature,
 )
 from .problem.class_losses import LogLoss, SoftmaxLoss
@@ -168,7 +170,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
     def __init__(
         self,
         *,
-        solver: str | UpdateRule = "auto",
+        solver: SolverName | UpdateRule = "auto",
         alpha: float = 0.0,
         l1_ratio: float = 0.0,
         fit_intercept: bool = True,
@@ -177,7 +179,7 @@ class LogisticRegression(ClassifierMixin, BaseRegression):
         batch_size: int | None = None,
         max_iter: int = 1000,
         tol: float = 1e-7,
-        criterion: str = "gradient",
+        criterion: Criterion = "gradient",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
