@@ -228,7 +228,8 @@ def test_ctrl_c_before_the_first_iteration_leaves_the_estimator_as_it_was():
 
 
 SCRIPT = """
-import numpy as np, sys
+import numpy as np, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 from gdregress import LogisticRegression
