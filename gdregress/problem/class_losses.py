@@ -91,11 +91,18 @@ class LogLoss(Separate):
         return total, gradient, curvature
 
     def of_batch(self, y, z, sample_weight):
-        y = y if z.ndim == 2 else y[:, None]
-        t = (1.0 - 2.0 * y) * z
-        value = np.logaddexp(0.0, t, out=t)[..., 0]
-        total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
-        return float(total) if z.ndim == 2 else total, self.gradient(y, z)
+        """With the residual r at hand, ``|r| = sigma(t)`` and the loss is ``-log(1 - |r|)``.
+
+        Where that leaves float64, far on the wrong side, it is made from z.
+        """
+        if z.ndim == 2:
+            residual = expit(z)
+            residual -= y
+            value = np.log1p(np.copysign(residual[:, 0], -1.0))
+            total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
+            if total > -math.inf:
+                return -float(total), residual
+        return super().of_batch(y, z, sample_weight)
 
     @staticmethod
     def gradient(y, z):

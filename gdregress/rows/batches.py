@@ -38,12 +38,16 @@ class Batch(NamedTuple):
 
     def times(self, theta):
         """``A theta``, shape (n, K) of one model, else (n, M, K)."""
+        if theta.size == len(theta):  # vectors: half of the time of a product with one column
+            return self.rows.dot(theta.reshape(-1)).reshape(-1, 1)
         if theta.shape[1] == 1:
             return self.rows.dot(theta[:, 0])
         return self.rows.dot(theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:])
 
     def pull(self, r):
         """``A^T r``, shape (n_features + 1, M, K), of r in the shape of :meth:`times`."""
+        if r.size == len(r):
+            return self.rows.T.dot(r.reshape(-1)).reshape(-1, 1, 1)
         if r.ndim == 2:
             return self.rows.T.dot(r)[:, None]
         return self.rows.T.dot(r.reshape(len(r), -1)).reshape(-1, *r.shape[1:])
@@ -112,8 +116,9 @@ def gatherer_of_csr(X):
 class _Gathered:
     """CSR rows with a column of ones, to be cut into batches.
 
-    To make a matrix of 32 rows takes SciPy as long as to multiply with it four times. Those of one
-    size are one matrix here, which is given the entries of one batch after the other.
+    Small batches are cut out of an array, where some of them are at a time, and only the entries
+    are ever written. To make a matrix of others takes SciPy as long as to multiply with it: those
+    of one size are one matrix, which is given the entries of one batch after the other.
     """
 
     def __init__(self, rows):
@@ -122,39 +127,38 @@ class _Gathered:
             self.data = self.data.astype(np.float64)
         self.n_rows, self.n_columns = rows.shape
         self._matrices = {}
-
-    @cached_property
-    def places(self):
-        """Where the entries are in an array ``[X 1]``, row after row."""
-        width = self.n_columns + 1
-        starts = np.arange(0, self.n_rows * width, width)
-        return np.repeat(starts, np.diff(self.indptr)) + self.indices
+        self._first = self._last = 0
 
     def __getitem__(self, rows):
-        n_rows = min(rows.stop, self.n_rows) - rows.start
-        matrix = self._matrices.get(n_rows)
+        first, last = rows.start, min(rows.stop, self.n_rows)
+        if (last - first) * (self.n_columns + 1) <= _MAX_DENSE:
+            if not self._first <= first < last <= self._last:
+                self._fill(first, last - first)
+            return self._filled[first - self._first : last - self._first]
+        matrix = self._matrices.get(last - first)
         if matrix is None:
-            is_small = n_rows * (self.n_columns + 1) <= _MAX_DENSE
-            matrix = (_Filled if is_small else _Bordered)(n_rows, self.n_columns)
-            self._matrices[n_rows] = matrix
-        return matrix.holding(self, rows.start)
+            matrix = self._matrices[last - first] = _Bordered(last - first, self.n_columns)
+        return matrix.holding(self, first)
 
+    @cached_property
+    def _filled(self):
+        """The array ``[X 1]``, zeros to begin with, of as many rows as the cache has room for."""
+        n_rows = min(self.n_rows, max(1, _CHUNK_BYTES // (8 * (self.n_columns + 1))))
+        filled = np.zeros((n_rows, self.n_columns + 1))
+        filled[:, -1] = 1.0
+        self._places = np.zeros(0, dtype=np.intp)
+        return filled
 
-class _Filled:
-    """``[X 1]`` of few CSR rows as an array, where only the entries are ever written."""
-
-    def __init__(self, n_rows, n_columns):
-        self.rows = np.zeros((n_rows, n_columns + 1))
-        self.rows[:, -1] = 1.0
-        self._flat, self._filled = self.rows.reshape(-1), []
-
-    def holding(self, gathered, first):
-        """The array, with the entries of the rows from `first` on."""
-        begin, end = gathered.indptr[first], gathered.indptr[first + len(self.rows)]
-        self._flat[self._filled] = 0.0
-        self._filled = gathered.places[begin:end] - first * self.rows.shape[1]
-        self._flat[self._filled] = gathered.data[begin:end]
-        return self.rows
+    def _fill(self, first, n_rows):
+        """Have as many batches of `n_rows` rows in the array as fit, from `first` on."""
+        filled = self._filled
+        last = min(first + len(filled) // n_rows * n_rows, self.n_rows)
+        bounds, width, flat = self.indptr[first : last + 1], filled.shape[1], filled.reshape(-1)
+        flat[self._places] = 0.0
+        starts = np.arange(0, (last - first) * width, width)
+        self._places = np.repeat(starts, np.diff(bounds)) + self.indices[bounds[0] : bounds[-1]]
+        flat[self._places] = self.data[bounds[0] : bounds[-1]]
+        self._first, self._last = first, last
 
 
 class _Bordered:
@@ -181,7 +185,7 @@ class _Bordered:
         return self
 
     def dot(self, theta):
-        """``X W + 1 b^T``."""
+        """``X W + 1 b^T``, of a vector ``X w + b``."""
         z = self._rows @ theta[:-1]
         z += theta[-1]
         return z
@@ -195,7 +199,7 @@ class _Transposed:
 
     def dot(self, r):
         """``[X^T r; 1^T r]``."""
-        out = np.empty((self._columns.shape[0] + 1, r.shape[1]))
+        out = np.empty((self._columns.shape[0] + 1, *r.shape[1:]))
         out[:-1] = self._columns @ r
         out[-1] = np.add.accumulate(r)[-1]  # in the order of the rows, as SciPy adds the others
         return out

@@ -17,6 +17,7 @@ from ...problem.smoothness import largest_eigenvalue
 from ...rows.frame import Frame
 from ..cholesky import ScaledCholesky
 from ..gap import is_factorable
+from .models import along_models, inner_products
 
 __all__ = ["Coordinates"]
 
@@ -111,9 +112,11 @@ class Coordinates:
         return bool(np.linalg.eigvalsh(factor.scaled)[0] > _UNIQUE)
 
     def direction(self, gradient):
-        """The gradient g~ in the frame, and the change of theta that it is, ``leave(g~)``.
+        """The change of theta, ``leave(g~)``, that the gradient g~ in the frame is, and ``|g~|^2``.
 
-        g~ = (g_W - shift g_b) / scale, as in ``frame``, in fewer calls.
+        With g~ = (g_W - shift g_b) / scale, as in ``frame``, that is ``d_W = g~ / scale`` and
+        ``d_b = g_b - shift^T d_W``, in as few calls as it takes; the square of a single model is
+        a number.
         """
         single = gradient.size == len(gradient)
         flat = gradient.reshape(-1) if single else gradient.reshape(len(gradient), -1)
@@ -121,10 +124,13 @@ class Coordinates:
         if not single:
             inverse, shift = inverse[:, None], shift[:, None]
         inside = flat * inverse
-        inside -= shift * flat[-1]
+        if self.frame.is_shifted:
+            inside -= shift * flat[-1]
         outside = inside * inverse
-        outside[-1] -= np.dot(self._inverse_shift, inside)
-        return inside.reshape(gradient.shape), outside.reshape(gradient.shape)
+        if self.frame.is_shifted:
+            outside[-1] -= np.dot(self._inverse_shift, inside)
+        squares = inner_products(*(inside.reshape(gradient.shape),) * 2)
+        return outside.reshape(gradient.shape), along_models(squares)
 
     def step(self, rule, run, gradient, rate):
         """One step of the rule: theta, the point ahead, and the rule's memory."""

@@ -192,14 +192,16 @@ class _Loop:
             before, losses = None if records is None else run.reported, None
             if sees_batches:
                 losses, gradient = objective.batch_value_and_gradient(block, run.point)
-                losses = [losses] if len(self.running) == 1 else losses.tolist()
+                if len(self.running) > 1:
+                    losses = losses[:, None]
             else:
                 gradient = objective.batch_gradient(block, run.point)
                 if records is not None:
                     losses = objective.batch_value(block, run.point).tolist()
             step.take(run, gradient, losses, run.iteration + number / n_steps)
             if records is not None:
-                self._record_step(records, losses, gradient, before)
+                seen = numbers(losses, gradient) if sees_batches else losses
+                self._record_step(records, seen, gradient, before)
         for generator in others:
             generator.bit_generator.state = first.bit_generator.state
 

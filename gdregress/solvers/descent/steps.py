@@ -7,7 +7,8 @@ The contract of a step:
     without the rough part of the penalty, shape (M,), are given, at the time t:
     ``theta <- prox_eta(y - eta direction)``.
 ``sees_batches`` : bool
-    Whether ``take`` is given the losses of mini-batches, a list, in the place of those.
+    Whether ``take`` is given the losses of mini-batches in the place of those, as numbers of the
+    models (see ``models``).
 ``shrinks`` : bool
     Whether the rate falls where the loss rises; then ``shrink(run, before, after)`` is told the
     losses of the models before an iteration and after it, lists.
@@ -104,25 +105,39 @@ class PolyakStep:
 
     def __init__(self, rule, settings):
         self.rule, self.schedule = rule, settings.schedule
+        self.is_constant = type(settings.schedule) is Constant
         self.coordinates = settings.coordinates
 
     def take(self, run, gradient, losses, t):
-        inside = direction = gradient
         if self.coordinates is not None:
-            inside, direction = self.coordinates.direction(gradient)
-        squares, shares = inner_products(inside, inside), numbers(run.shrunk, gradient)
+            direction, squares = self.coordinates.direction(gradient)
+        else:
+            direction, squares = gradient, along_models(inner_products(gradient, gradient))
         if _begins_window(run.step):
-            run.shrunk_before, shares = run.shrunk, [1.0] * len(shares)
-        for k, start in enumerate(numbers(run.learning_rate, gradient)):
-            if squares[k] > 0.0:  # the product of both may underflow
-                shares[k] = min(shares[k], losses[k] / squares[k] / start)
-        run.shrunk = along_models(shares)
-        lowest = map(min, shares, numbers(run.shrunk_before, gradient))
-        factor = checked_factor(self.schedule, t) * (1.0 + t) ** -_DECAY
-        run.rate = rate = run.learning_rate * along_models(list(lowest)) * factor
+            run.shrunk_before, run.shrunk = run.shrunk, 1.0
+        run.shrunk = _least(run.shrunk, _share(losses, squares, run.learning_rate))
+        factor = (1.0 + t) ** -_DECAY
+        if not self.is_constant:
+            factor *= checked_factor(self.schedule, t)
+        run.rate = rate = run.learning_rate * _least(run.shrunk, run.shrunk_before) * factor
         direction, memory = self.rule.update(direction, run.rule_state)
         theta = run.point - rate * direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
+
+
+def _share(losses, squares, start):
+    """The share ``f / |g|^2 / u_0`` of each model; 1 where there is no gradient."""
+    if isinstance(squares, float):
+        return losses / squares / start if squares > 0.0 else 1.0
+    # The product of a square and a rate may underflow.
+    return np.where(squares > 0.0, losses / squares / start, 1.0)
+
+
+def _least(one, other):
+    """The smaller one for each model, whatever is no number left aside."""
+    if isinstance(one, float) and isinstance(other, float):
+        return min(one, other)
+    return np.fmin(one, other)
 
 
 def _begins_window(step):
