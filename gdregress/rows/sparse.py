@@ -21,29 +21,33 @@ class SparseDesign(Design):
     prices = Prices(gradient=3.3, product=2.0, as_dense=2.0, pair=6.0, more=1.0)
 
     def _moved(self):
-        """X with its entries shifted and scaled, and what it does not store filled in."""
+        """X with its entries shifted and scaled, and what it does not store filled in, at the ends
+        of the rows: a sum of two matrices takes as long as ten products, and wider indices."""
         X, frame = self.X, self.frame
-        data, n_stored = X.data, 0
+        data, indices, indptr = X.data, X.indices, X.indptr
         if frame.is_shifted:
-            by = frame.shift[X.indices]
-            data, n_stored = data - by, np.count_nonzero(by)
+            stored, rows, places = _stored_in(X, frame.far)
+            data = data.astype(np.float64)
+            data[stored] -= frame.shift[frame.far][places]
+            if len(stored) < self.n_rows * len(frame.far):
+                rows, columns = self._not_stored(rows, places)
+                end = indptr[rows + 1]
+                data = np.insert(data, end, -frame.shift[columns])
+                indices = np.insert(indices, end, columns)
+                more = np.cumsum(np.bincount(rows, minlength=self.n_rows))
+                number = sparse.get_index_dtype((indices, indptr), maxval=len(data))
+                indptr = (indptr + np.append(0, more)).astype(number)
         if frame.is_scaled:
-            data = data / frame.scale[X.indices]
-        moved = type(X)((data, X.indices, X.indptr), shape=X.shape)
-        if n_stored == self.n_rows * len(frame.far):
-            return moved
-        return moved + self._filling()
+            data = data / frame.scale[indices]
+        return type(X)((data, indices, indptr), shape=X.shape)
 
-    def _filling(self):
-        """What the entries that X does not store become in the shifted columns."""
-        X, far = self.X, self.frame.far
-        _, rows, places = _stored_in(X, far)
+    def _not_stored(self, rows, places):
+        """The rows and columns of the entries in shifted columns that are not among those."""
+        far = self.frame.far
         missing = np.ones((self.n_rows, len(far)), dtype=bool)
         missing[rows, places] = False
-        rows, place = np.nonzero(missing)
-        columns = far[place]
-        entries = -self.frame.shift[columns] / self.frame.scale[columns]
-        return type(X)((entries, (rows, columns)), shape=X.shape)
+        rows, places = np.nonzero(missing)
+        return rows, far[places]
 
     def dense(self):
         return self.rows.toarray()
@@ -82,7 +86,8 @@ class SparseDesign(Design):
         return weighted_entries(rows, weight)
 
     def _squares(self):
-        return self.rows.power(2)
+        X = self.rows
+        return type(X)((X.data * X.data, X.indices, X.indptr), shape=X.shape)
 
     def _bordered(self):
         return sparse.hstack([self.rows, np.ones((self.n_rows, 1))]).tocsr()
@@ -92,7 +97,7 @@ class SparseDesign(Design):
         return sparse.hstack([rows.multiply(column[:, None]) for column in r.T]).tocsr()
 
     def row_squares(self):
-        return np.asarray(self.rows.power(2).sum(axis=1)).ravel()
+        return self._squares() @ np.ones(self.n_columns)
 
     def _limits(self):
         return np.vstack([self.X.min(axis=0).toarray(), self.X.max(axis=0).toarray()])
@@ -188,11 +193,13 @@ def weighted_entries(X, weight):
 
 def _stored_in(X, columns):
     """What a CSR matrix stores in some columns: where, in which rows, which columns of these."""
-    places = np.full(X.shape[1], -1, dtype=np.intp)
+    asked = np.zeros(X.shape[1], dtype=bool)
+    asked[columns] = True
+    stored = np.flatnonzero(asked[X.indices])
+    places = np.empty(X.shape[1], dtype=np.intp)
     places[columns] = np.arange(len(columns))
-    places = places[X.indices]
-    stored = np.flatnonzero(places >= 0)
-    return stored, np.searchsorted(X.indptr, stored, side="right") - 1, places[stored]
+    rows = np.searchsorted(X.indptr, stored, side="right") - 1
+    return stored, rows, places[X.indices[stored]]
 
 
 def _pays_as_dense(Z, n_columns):
