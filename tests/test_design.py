@@ -66,11 +66,10 @@ def test_grams(case, weight):
     moments = [s @ A[:, :-1], s @ A[:, :-1] ** 2]
     assert_allclose(design.moments(weight), moments, rtol=1e-12, atol=1e-11)
     assert_allclose(design.gram(weight), A.T @ (s[:, None] * A), rtol=1e-12, atol=1e-11)
-    r = RNG.standard_normal((N_ROWS, 2))
-    own, outer = design.outer_grams(r, weight)
-    assert_allclose(own, np.einsum("i,ik,ij,il->jkl", s, r, A, A), rtol=1e-12, atol=1e-11)
-    expected = np.einsum("i,ik,im,ij,il->kjml", s, r, r, A, A)
-    assert_allclose(outer, expected, rtol=1e-12, atol=1e-11)
+    for n_weights in (1, 3, 60):
+        weights = RNG.uniform(0.0, 1.0, (N_ROWS, n_weights)) * s[:, None]
+        expected = np.einsum("iw,ij,ik->wjk", weights, A, A)
+        assert_allclose(design.grams(weights), expected, rtol=1e-12, atol=1e-11)
 
 
 def test_rows_and_what_is_known_of_columns(case):

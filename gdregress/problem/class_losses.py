@@ -1,6 +1,7 @@
 """Cross-entropy, the loss of classes: of two, and of more; see ``losses`` for the contract."""
 
 import math
+from functools import cache
 
 import numpy as np
 from scipy.special import entr, expit, log_expit, logsumexp, softmax
@@ -8,6 +9,9 @@ from scipy.special import entr, expit, log_expit, logsumexp, softmax
 from .losses import Loss, Separate
 
 __all__ = ["LogLoss", "SoftmaxLoss"]
+
+# Products of two probabilities that are made at a time: 2 MiB.
+_PAIR_NUMBERS = 2**18
 
 
 class LogLoss(Separate):
@@ -243,36 +247,28 @@ class SoftmaxLoss(Loss):
     def hessian(design, rows, sample_weight):
         """``diag(p) - p p^T`` couples the classes: X^T diag(s (p_k [k = l] - p_k p_l)) X.
 
-        Slab by slab: a row of X takes n_outputs times its memory here.
+        As ``1 - p_k`` is the sum of the others, a Gram matrix ``G_kl = X^T diag(s p_k p_l) X`` of
+        each pair of classes is all it takes: the block of k and l is ``-G_kl``, that of k alone
+        ``sum_l G_kl``. Slab by slab, for a row takes a number for each pair.
         """
-        p = rows[:, 0]
-        n_rows, n_outputs = p.shape
+        p = rows[:, 0].T
+        n_outputs, n_rows = p.shape
+        first, second = _class_pairs(n_outputs)
         if p[0, 0] == 1.0 / n_outputs and (p == p[0, 0]).all():
             # One Gram matrix serves all pairs of classes.
-            equal = np.eye(n_outputs) / n_outputs - 1.0 / n_outputs**2
             gram = design.gram(sample_weight)
-            size = len(gram) * n_outputs
-            return (gram[:, None, :, None] * equal[:, None, :]).reshape(size, size)
-        slab = max(256, n_rows // n_outputs)
-        if n_rows <= slab:
-            return SoftmaxLoss._hessian_of_slab(design, p, sample_weight)
-        total = 0.0
+            pairs = np.broadcast_to(gram / n_outputs**2, (len(first), *gram.shape))
+            return _from_pairs(pairs, n_outputs)
+        slab, grams = max(256, _PAIR_NUMBERS // len(first)), 0.0
         for begin in range(0, n_rows, slab):
             end = min(begin + slab, n_rows)
-            weight = None if sample_weight is None else sample_weight[begin:end]
-            part = design.part(begin, end)
-            total = total + SoftmaxLoss._hessian_of_slab(part, p[begin:end], weight)
-        return total
-
-    @staticmethod
-    def _hessian_of_slab(design, p, sample_weight):
-        own, outer = design.outer_grams(p, sample_weight)
-        hessian = np.ascontiguousarray(outer.transpose(1, 0, 3, 2))
-        np.negative(hessian, out=hessian)
-        for k in range(p.shape[1]):
-            hessian[:, k, :, k] += own[:, k]
-        size = len(own) * p.shape[1]
-        return hessian.reshape(size, size)
+            run = p[:, begin:end]
+            weights = run[first] * run[second]
+            if sample_weight is not None:
+                weights *= sample_weight[begin:end]
+            part = design if end - begin == n_rows else design.part(begin, end)
+            grams = grams + part.grams(weights.T)
+        return _from_pairs(grams, n_outputs)
 
     @staticmethod
     def curvature_diagonal(rows):
@@ -287,3 +283,21 @@ class SoftmaxLoss(Loss):
     def log_probabilities(z):
         """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
         return z - logsumexp(z, axis=1, keepdims=True)
+
+
+@cache
+def _class_pairs(n_outputs):
+    """All pairs k < l of classes: the first of each, and the second."""
+    return np.triu_indices(n_outputs, 1)
+
+
+def _from_pairs(grams, n_outputs):
+    """The softmax Hessian, in the order of ``theta.ravel()``, from a matrix of each pair."""
+    (first, second), size = _class_pairs(n_outputs), grams.shape[1]
+    blocks = np.zeros((n_outputs, n_outputs, size, size))
+    blocks[first, second] = blocks[second, first] = grams
+    own = blocks.sum(axis=1)
+    np.negative(blocks, out=blocks)
+    every = np.arange(n_outputs)
+    blocks[every, every] = own
+    return blocks.transpose(2, 0, 3, 1).reshape(2 * (size * n_outputs,))

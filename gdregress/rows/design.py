@@ -10,8 +10,8 @@ With n rows, p columns, theta of shape (p + 1, M, K), intercept last, and weight
     ``X~^T s``, and the same of the squares of the rows.
 ``gram(s)`` : shape (p + 1, p + 1)
     ``[X~ 1]^T diag(s) [X~ 1]``.
-``outer_grams(r, s)`` : shapes (p + 1, K, p + 1) and (K, p + 1, K, p + 1), r of shape (n, K)
-    ``sum_i s_i r_ik x_i x_i^T`` and ``sum_i s_i r_ik r_il x_i x_i^T``, ``x = [x~ 1]``.
+``grams(weights)`` : shape (W, p + 1, p + 1), weights of shape (n, W)
+    ``gram`` of each of W weights.
 ``row_squares()`` : shape (n,)
     ``|x~_i|^2``.
 ``dense()`` : ndarray of shape (n, p)
@@ -43,6 +43,8 @@ A solver that has to choose asks what the rows cost, never what they are kept in
     Whether a row takes p numbers as it is: another shift costs nothing then, nor does p x p.
 ``row_gram_work()``
     What ``X X^T`` takes, in multiplications of a product with X.
+``grams_work(n_weights)``
+    What ``grams`` takes of so many weights, in nanoseconds a row.
 ``gram_work()``, ``row_gram(mean, scale)``, of rows that store no zeros
     What ``X^T X`` takes, and ``A A^T`` with ``A = (X~ - 1 mean^T) diag(scale)``; scale None is 1.
 
@@ -71,6 +73,8 @@ class Prices:
     ----------
     gradient, product : float
         Of a pass that brings loss and gradient, and of ``X^T D X v``.
+    shared : float
+        The share of the former that all outputs have in common.
     as_dense : float
         Of a number more, zeros too, in rows that are made dense for a Gram matrix.
     pair : float
@@ -80,6 +84,7 @@ class Prices:
     """
 
     gradient: float
+    shared: float
     product: float
     as_dense: float
     pair: float
@@ -162,14 +167,8 @@ class Design:
         out[:, -1] = out[-1] = self._pulled(self._columns, np.ones(self.n_rows) if s is None else s)
         return out
 
-    def outer_grams(self, r, s=None):
-        bordered = self._bordered()
-        if s is not None:
-            bordered = self._weighted(bordered, np.sqrt(s))
-        stacked = self._stacked(bordered, r)
-        shape = r.shape[1], self.n_columns + 1
-        own = self._cross(bordered, stacked).reshape(-1, *shape)
-        return own, self._gram(stacked).reshape(*shape, *shape)
+    def grams(self, weights):
+        return np.stack([self.gram(weight) for weight in weights.T])
 
     def limits(self):
         limits = self._limits()

@@ -67,14 +67,14 @@ class FewRows(DenseDesign):
             columns = np.multiply(columns, s, out=self._memory(len(columns)))
         return np.dot(columns, self._bordered_columns.T)
 
-    def outer_grams(self, r, s=None):
-        columns, n_outputs = self._bordered_columns, r.shape[1]
-        stacked = self._memory(len(columns), n_outputs)  # row (j, k) is r_k x_j
-        stacked = np.multiply(columns[:, None], r.T, out=stacked).reshape(-1, self.n_rows)
-        weighted = stacked if s is None else stacked * s
-        own = np.dot(columns, weighted.T).reshape(-1, len(columns), n_outputs).transpose(0, 2, 1)
-        square = np.dot(stacked, weighted.T).reshape(2 * (len(columns), n_outputs))
-        return own, square.transpose(1, 0, 3, 2)
+    def grams(self, weights):
+        columns, n_weights = self._bordered_columns, weights.shape[1]
+        if n_weights * columns.size > _MOST_NUMBERS:
+            return super().grams(weights)
+        weighted = self._memory(n_weights, len(columns))
+        np.multiply(weights.T[:, None], columns, out=weighted)
+        grams = np.dot(weighted.reshape(-1, self.n_rows), columns.T)
+        return grams.reshape(n_weights, len(columns), -1)
 
 
 def of_few_rows(blocks):

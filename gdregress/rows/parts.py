@@ -20,10 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from .dense import DenseDesign
+from .dense import DenseDesign, grams_work
 from .design import Prices, as_float64, weigh
 from .frame import Frame
-from .sparse import SparseDesign, weighted_entries
+from .sparse import SparseDesign, grams_of_pairs, pairs_work, runs_of_pairs, weighted_entries
 
 __all__ = ["PartsDesign", "in_parts"]
 
@@ -64,7 +64,7 @@ class PartsDesign(DenseDesign):
         The indices of the rows in X, where these are only some.
     """
 
-    prices = Prices(gradient=3.3, product=2.0, as_dense=0.0, pair=3.0, more=1.0)
+    prices = Prices(gradient=3.3, shared=0.8, product=2.0, as_dense=0.0, pair=3.0, more=1.0)
 
     def __init__(self, X, split, numbers, entries, frame=None, taken=None):
         self.frame = None if frame is None or frame.is_identity else frame
@@ -190,7 +190,7 @@ class PartsDesign(DenseDesign):
 
     def gram(self, s=None):
         if self._gram_is_dense:
-            return self._dense_gram(s)
+            return self._over_slabs(DenseDesign.gram, s)
         split, scale, o = self._split, self._scale, self._offset
         s = np.ones(self.n_rows) if s is None else s
         inner, total = self._dense.gram(s), s.sum()
@@ -212,6 +212,57 @@ class PartsDesign(DenseDesign):
             out[np.ix_(split.sparse, split.dense)] = crossed.T
         out[-1, split.sparse] = out[split.sparse, -1] = pulled + total * o
         return out
+
+    def grams(self, weights):
+        """With ``x~ = e / d + o``, from sums of ``e e^T``, of ``e b^T`` and of ``b b^T``, b being
+        the dense columns and the ones."""
+        in_parts, dense = self._grams_work(weights.shape[1])
+        if in_parts >= dense:
+            return self._over_slabs(DenseDesign.grams, weights)
+        weights = np.ascontiguousarray(weights)
+        split, o = self._split, self._offset
+        scale = np.broadcast_to(self._scale, o.shape)
+        inner = self._dense.grams(weights)
+        own = grams_of_pairs(self._entries, weights) / scale / scale[:, None]
+        crossed = self._crossed(weights) / scale[:, None]
+        # sum (e / d + o)(e / d + o)^T = sum e e^T / d d^T + e o^T / d + o (e / d + o)^T
+        own += crossed[:, :, -1:] * o
+        crossed += o[:, None] * inner[:, -1:]
+        own += o[:, None] * crossed[:, None, :, -1]
+        grams = np.empty((weights.shape[1], self.n_columns + 1, self.n_columns + 1))
+        border = np.append(split.dense, self.n_columns)
+        grams[:, border[:, None], border] = inner
+        grams[:, split.sparse[:, None], split.sparse] = own
+        grams[:, split.sparse[:, None], border] = crossed
+        grams[:, border[:, None], split.sparse] = crossed.transpose(0, 2, 1)
+        return grams
+
+    def _crossed(self, weights):
+        """``sum_i w_im e_i b_i^T`` of every weight, from the products of each entry with b."""
+        size, n_sparse = len(self._split.dense) + 1, len(self._split.sparse)
+        sums = np.zeros((n_sparse * size, weights.shape[1]))
+        for run in runs_of_pairs(self.n_rows, size * self._entries.nnz / max(1, self.n_rows)):
+            entries, dense = self._entries[run], self._dense.rows[run]
+            bordered = np.ones((len(dense), size))
+            bordered[:, :-1] = dense
+            rows = np.repeat(np.arange(len(dense)), np.diff(entries.indptr))
+            products = entries.data[:, None] * bordered[rows]
+            places = size * entries.indices.astype(np.int64)[:, None] + np.arange(size)
+            begin = size * entries.indptr.astype(np.int64)
+            products = products.ravel(), places.ravel(), begin
+            shape = len(dense), n_sparse * size
+            sums += sparse.csr_matrix(products, shape=shape).T @ weights[run]
+        return sums.reshape(n_sparse, size, -1).transpose(2, 0, 1)
+
+    def grams_work(self, n_weights):
+        return min(self._grams_work(n_weights))
+
+    def _grams_work(self, n_weights):
+        """In parts, and with all columns dense."""
+        n_dense, stored = len(self._split.dense) + 1, self._entries.nnz / max(1, self.n_rows)
+        n_pairs = stored * (n_dense + 0.5 * (stored + 1.0))
+        in_parts = grams_work(n_dense, n_weights) + pairs_work(n_pairs, n_weights)
+        return in_parts, super().grams_work(n_weights)
 
     def statistics(self, share=None):
         """Entries that are not stored are the usual value."""
@@ -269,11 +320,12 @@ class PartsDesign(DenseDesign):
         in_parts = 6.0 * stored**2 + n_dense * (4.0 + n_dense / 45.0 + 3.0 * stored)
         return p * (4.0 + p / 45.0) < in_parts
 
-    def _dense_gram(self, s):
+    def _over_slabs(self, verb, s):
+        """A sum over the rows, by a verb of dense ones."""
         total = 0.0
         for begin in range(0, self.n_rows, self.slab_rows):
             rows = slice(begin, begin + self.slab_rows)
-            total = total + self._plain(rows).gram(None if s is None else s[rows])
+            total = total + verb(self._plain(rows), None if s is None else s[rows])
         return total
 
 

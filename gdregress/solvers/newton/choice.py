@@ -50,8 +50,14 @@ _WINDOW = 3
 # Newton's method makes about so many Hessians, lazily so many with so many steps; so many products.
 _NEWTON_HESSIANS, _LAZY_HESSIANS, _LAZY_STEPS, _PRODUCTS = 7, 3, 9, 60
 
+# Rows of a sample for each parameter of a coupled loss are at least five, and more where a Hessian
+# of all rows costs less passes than this for each; but no more than so many.
+_WORTH_OF_A_SAMPLE, _MOST_PER_PARAMETER = 120.0, 12.0
+
 # A kept Hessian needs a bound, and its last step squares nothing: it has to save this much.
 _WORTH = 0.65
+# A coupled loss has to have so many rows for each parameter for it.
+_ROWS_TO_KEEP = 7
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,10 @@ def choose_metric(framed, limits=_LIMITS):
     n_parameters = framed.shape[0] * framed.shape[1]
     hessian = costs(framed).hessian
     lazy = _LAZY_HESSIANS * hessian + _LAZY_STEPS
-    if n_parameters <= limits.parameters and lazy < _WORTH * _expected(every_step, hessian):
+    # With few rows classes nearly separate, and the curvature changes all the way.
+    changes = framed.loss.is_coupled and framed.blocks.n_weighing < _ROWS_TO_KEEP * n_parameters
+    fits = n_parameters <= limits.parameters and not changes
+    if fits and lazy < _WORTH * _expected(every_step, hessian):
         return LazyMetric(framed, Pace({"all": hessian}))
     return every_step
 
@@ -175,10 +184,15 @@ def newton_metric(framed, limits=_LIMITS, *, is_hard=False):
     """
     factored = framed.shape[0] * framed.shape[1] <= limits.parameters
     if factored and framed.loss.is_coupled and not is_hard:
-        factored = _NEWTON_HESSIANS * (1.0 + costs(framed).hessian) <= _PRODUCTS
+        factored = not _applies(costs(framed).hessian)
     if factored and DampedMetric.suits(framed):
         return DampedMetric(framed)
     return FullMetric(framed) if factored else KrylovMetric(framed)
+
+
+def _applies(hessian):
+    """Whether products are fewer passes than the Hessians of Newton's method at such a cost."""
+    return _NEWTON_HESSIANS * (1.0 + hessian) > _PRODUCTS
 
 
 def _expected(metric, hessian):
@@ -192,10 +206,14 @@ def sampled_metric(framed, limits=_LIMITS):
     n_samples = framed.blocks.n_weighing
     if n_features * n_outputs > limits.parameters:
         return None
+    cost = costs(framed)
     if not framed.loss.is_coupled:
         size = max(20 * n_features, min(n_samples // 10, 2000 * n_features), limits.smallest)
     else:
-        size = max(5 * n_features * n_outputs, n_samples // 20, limits.smallest)
+        n_parameters = n_features * n_outputs
+        size = max(5 * n_parameters, n_samples // 20, limits.smallest)
+        many = min(_MOST_PER_PARAMETER, _WORTH_OF_A_SAMPLE / cost.hessian) * n_parameters
+        size = max(size, int(min(many, limits.largest_share * n_samples)))
     needed = size
     if framed.blocks.stores_zeros:
         size = min(size, limits.sample_bytes // (8 * n_features))
@@ -206,8 +224,7 @@ def sampled_metric(framed, limits=_LIMITS):
     smallest = max(limits.smallest, 5 * n_features * n_outputs)
     while samples[0].blocks.n_samples > limits.growth * smallest:
         samples.insert(0, samples[0].thinned(limits.growth))
-    cost = costs(framed)
     options = {"sample": cost.hessian_of_a_row * largest.blocks.n_samples, "all": cost.hessian}
-    if framed.loss.is_coupled:
+    if framed.loss.is_coupled and _applies(cost.hessian):
         options["products"] = 1.0
     return SampledMetric(framed, samples, share, Pace(options))

@@ -1,13 +1,14 @@
 """What passes over the rows cost, in passes that bring loss and gradient.
 
 In nanoseconds (measured on one core of 2020, with OpenBLAS; what counts is their ratio, which
-threads leave about as it is), with p columns, K outputs, q = p K, r numbers stored in a row and the
+threads leave about as it is), with p columns, K outputs, r numbers stored in a row and the
 prices of the design, for each row
 
-    a gradient    gradient r K
+    a gradient    gradient r (K - shared (K - 1)), and 6 (K - 1)
     a product     product r K
-    a Hessian     p (2.4 + p / 45), coupled q (2 + q / 18), and as_dense q for rows to make dense;
-                  or pair (r K)^2, if that is less
+    a Hessian     p (2.4 + p / 45), and as_dense p for rows to make dense; or pair r^2, if that is
+                  less; coupled the Gram matrices of n = K (K - 1) / 2 pairs of outputs, 3 n, and
+                  half a gradient
 
 and each of them 30,000 more for being one.
 """
@@ -42,14 +43,17 @@ class Costs:
 def costs(framed):
     """The :class:`Costs` of an objective in its frame."""
     n_features, n_outputs = framed.shape
-    n_samples, n_parameters = framed.blocks.n_samples, n_features * n_outputs
-    design, prices = framed.blocks.design, framed.blocks.design.prices
+    n_samples, design = framed.blocks.n_samples, framed.blocks.design
+    prices = design.prices
     stored = design.n_stored / n_samples + prices.more
-    gradient, product = prices.gradient * stored * n_outputs, prices.product * stored
-    gram = _gram(n_features)
-    hessian = n_parameters * (2.0 + n_parameters / 18.0) if framed.loss.is_coupled else gram
-    gram = min(prices.pair * stored**2, gram + prices.as_dense * n_features)
-    hessian = min(prices.pair * (stored * n_outputs) ** 2, hessian + prices.as_dense * n_parameters)
+    gradient = prices.gradient * stored * (n_outputs - prices.shared * (n_outputs - 1))
+    gradient += 6.0 * (n_outputs - 1)
+    product = prices.product * stored
+    gram = min(prices.pair * stored**2, _gram(n_features) + prices.as_dense * n_features)
+    hessian = gram
+    if framed.loss.is_coupled:
+        n_pairs = n_outputs * (n_outputs - 1) // 2
+        hessian = design.grams_work(n_pairs) + 3.0 * n_pairs + 0.5 * gradient
     one = _CALL + n_samples * gradient
     return Costs((_CALL + n_samples * hessian) / one, hessian / one, gram / product)
 

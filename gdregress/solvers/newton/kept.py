@@ -96,6 +96,7 @@ class LazyMetric:
         else:
             if self.rows is not self.framed:
                 self.rows, self.share = self.framed, 1.0
+                self.pace.options.pop("sample")  # it has had its turn
                 self._singular, self._same_rank = SingularDirections(self.framed), True
             self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
 
