@@ -5,8 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.containers import design_of, stacked
-from gdregress.rows.few import FewRows
+from gdregress.rows.few import FewRows, of_few_rows
 from gdregress.rows.frame import Frame
 
 RNG = np.random.default_rng(0)
@@ -133,3 +134,15 @@ def test_a_stored_zero_is_not_unusual():
     rows, places = design_of(X).part(0, 2).unusual(np.array([0]), np.zeros(1))
     assert_array_equal(rows, [1])
     assert_array_equal(places, [0])
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csr_matrix])
+@pytest.mark.parametrize(("n_rows", "is_few"), [(300, True), (30_000, False)])
+def test_few_rows_are_an_array_whatever_they_came_in(container, n_rows, is_few):
+    X = np.where(RNG.random((n_rows, N_FEATURES)) < 0.2, 1.5, 0.0)
+    blocks = RowBlocks(container(X)).in_frame(FRAMES["shifted"])
+    few = of_few_rows(blocks)
+    assert (type(few.design) is FewRows) == is_few == (few is not blocks)
+    theta = RNG.standard_normal((N_FEATURES + 1, 1, 1))
+    A = np.column_stack([X - FRAMES["shifted"].shift, np.ones(n_rows)])
+    assert_allclose(few.times(theta)[:, 0], A @ theta[:, 0], atol=1e-13)

@@ -1,7 +1,8 @@
 """A design of few rows: its columns, that of ones among them, one behind the other.
 
-On a table of some hundred rows NumPy takes longer to be called than to multiply. Here a verb of the
-design is one product with the matrix ``[X~ 1]^T``, a copy that is kept for all iterations.
+On a table of some hundred rows NumPy takes longer to be called than to multiply, and SciPy longer
+still. Here a verb of the design is one product with the matrix ``[X~ 1]^T``, a copy that is kept
+for all iterations, zeros included.
 """
 
 import copy
@@ -11,6 +12,7 @@ import numpy as np
 
 from .dense import DenseDesign
 from .design import as_float64, weigh
+from .sparse import SparseDesign
 
 __all__ = ["FewRows", "of_few_rows"]
 
@@ -78,11 +80,13 @@ class FewRows(DenseDesign):
 
 
 def of_few_rows(blocks):
-    """The same blocks with a design of few rows, where they are dense and few."""
+    """The same blocks with a design of few rows, where X would take little memory as an array."""
     design = blocks.design
-    if type(design) is not DenseDesign or design.X.size > _MOST_NUMBERS:
+    if type(design) not in {DenseDesign, SparseDesign}:
+        return blocks
+    if design.n_rows * design.n_columns > _MOST_NUMBERS:
         return blocks
     few = copy.copy(blocks)
     vars(few).pop("_only_design", None)
-    few.design = FewRows(design.X)
+    few.design = FewRows(design.X if design.stores_zeros else design.X.toarray())
     return few
