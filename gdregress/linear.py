@@ -52,9 +52,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         The step size eta > 0. ``"auto"``: 1 / lambda_max of the Hessian
         ``1/S X^T diag(s) X + alpha (1 - l1_ratio) diag(1, ..., 1, 0)`` (X with its column of ones)
         for full batches (of ``"nesterov"`` in centred, scaled columns); for mini-batches under
-        ``"gd"`` the stochastic Polyak rate in centred, scaled columns, 2 / lambda_max there or the
-        least ``f / |gradient|^2`` of the last batches, times ``(1 + epochs)^(-1/4)``, with a mean
-        of the iterates as the result; for those of the other rules, and with L1, a bound from
+        ``"gd"`` the stochastic Polyak rate in centred, scaled columns, 3 / (2 c) or the least
+        ``f / |gradient|^2`` of the last batches, times ``(1 + epochs)^(-1/4)``, c bounding the
+        curvature of the loss; it falls for good where only noise is left, and the result is a mean
+        of the iterates; for those of the other rules, and with L1, a bound from
         expected smoothness; and for the adaptive rules a share of how far a coordinate can go,
         ``sqrt(2 L(0) / h_jj)``, that falls by a tenth where the loss rises.
         ``"line_search"``: exact, or by trial steps; for full batches with ``"gd"`` and

@@ -47,6 +47,13 @@ class DenseDesign(Design):
     def _squares(self):
         return self.rows * self.rows
 
+    def moments(self, s=None):
+        if s is not None:
+            return super().moments(s)
+        # Without a copy of the squares, a fourth of the time.
+        squares = np.einsum("ij,ij->j", self.rows, self.rows)
+        return np.stack([np.dot(np.ones(self.n_rows), self.rows), squares])
+
     def grams(self, weights):
         """Of many weights from the products of all pairs of columns, which serve them all."""
         size, n_weights = self.n_columns + 1, weights.shape[1]

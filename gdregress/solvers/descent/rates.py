@@ -7,7 +7,7 @@ import numpy as np
 
 from ...rows.kernels import ColumnMoments
 from ..needs import CURVATURE_BOUND
-from .coordinates import Coordinates
+from .coordinates import ColumnUnits, Coordinates, has_one_optimum, is_penalised
 
 __all__ = ["NEEDS", "automatic_rate", "relaxed", "with_automatic_rate"]
 
@@ -17,6 +17,8 @@ NEEDS = (CURVATURE_BOUND,)
 _MIN_SAMPLE, _ROWS_PER_COLUMN = 2048, 20
 # The curvature of a column, in that of a sample along any direction, from which on it is none.
 _UNLIKE = 2.0
+# The first rate of mini-batches in units of the columns, in 1 / c; 2 is the limit.
+_LONGEST = 1.5
 # A rate times a gradient has to stay within float64.
 _LARGEST_RATE = 1e300
 # Losses below 1e-280 lose their digits before a fit has converged: they bound no rate.
@@ -28,9 +30,10 @@ _RELAXED = 0.02
 def with_automatic_rate(objective, rule, settings):
     """The settings with a rate that suits the rule, and the coordinates that suit both.
 
-    Plain descent on mini-batches begins at ``2 / lambda``, the limit of full batches; see
+    Plain descent on mini-batches begins at ``3 / 2 c``, in units of the columns in which c, the
+    bound of the curvature of the loss, bounds that along every coordinate; see
     :class:`~gdregress.solvers.descent.steps.PolyakStep`. The losses of the batches bound it from
-    there: a sample of the rows will do, for the rate and for its coordinates, if it is like them.
+    there.
     """
     coordinates, full_batches = None, settings.batch_size is None
     if rule.is_adaptive or (rule.looks_ahead and full_batches):
@@ -38,9 +41,7 @@ def with_automatic_rate(objective, rule, settings):
     polyak = rule.has_polyak_rate and not full_batches and objective.penalty.is_smooth
     polyak = polyak and objective.reach > _LEAST_REACH
     if polyak:
-        rate, found = _of_polyak_steps(objective, rule)
-        if found is not None and not found.frame.is_identity:
-            coordinates = found
+        rate, coordinates = _of_polyak_steps(objective, rule)
     else:
         rate = automatic_rate(objective, rule, settings.batch_size, coordinates=coordinates)
     return replace(
@@ -53,31 +54,31 @@ def with_automatic_rate(objective, rule, settings):
 
 
 def _of_polyak_steps(objective, rule):
-    """``2 / lambda`` and the coordinates of that: of a sample, or of all rows where it is no
-    likeness of them."""
+    """``3 / 2 c`` and the units of the columns where there is one optimum; else ``2 / lambda`` in
+    the columns as they are: of a sample, or of all rows where it is no likeness of them."""
+    rate = _LONGEST / objective.curvature_bound
+    if is_penalised(objective):
+        return rate, ColumnUnits(objective)
     few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
     step = max(1, objective.blocks.n_samples // few)
     sample = objective.thinned(step)
     if sample.total_weight > 0.0:
-        found = Coordinates.of(sample, rule, is_sample=True)
-        rate = automatic_rate(sample, rule, None, coordinates=found)
-        if step == 1 or _is_likeness(objective, found, 1.0 / rate):
-            return 2.0 * rate, found
-    found = Coordinates.of(objective, rule)
-    return 2.0 * automatic_rate(objective, rule, None, coordinates=found), found
+        if has_one_optimum(sample):
+            return rate, ColumnUnits(objective)
+        bound = automatic_rate(sample, rule, None)
+        if step == 1 or _is_likeness(objective, 1.0 / bound):
+            return 2.0 * bound, None
+    return 2.0 * automatic_rate(objective, rule, None), None
 
 
-def _is_likeness(objective, coordinates, curvature):
+def _is_likeness(objective, curvature):
     """Whether no column of all rows bends the loss by much more than a sample does along any
     direction; one pass.
 
     Columns with long tails, or with few large entries, are larger than a sample shows: the losses
     of most batches do not show it either, and between the others steps would be too long.
     """
-    first, square = objective.blocks.reduce(ColumnMoments()) / objective.total_weight
-    if coordinates is not None:
-        shift, scale = coordinates.frame.shift, coordinates.frame.scale
-        square = (square - shift * (2.0 * first - shift)) / scale / scale
+    _, square = objective.blocks.reduce(ColumnMoments()) / objective.total_weight
     return bool((objective.curvature_bound * square <= _UNLIKE * curvature).all())
 
 

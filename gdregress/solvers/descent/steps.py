@@ -34,6 +34,9 @@ _MAX_ROUNDS = 60
 _DECAY = 0.25
 # Batches of the first window, a power of two: each is twice as long as the one before.
 _FIRST_WINDOW = 8
+# A rate falls to this share where gradients disagree with steps by so many standard deviations;
+# asked at every so many batches.
+_SETTLE, _DEVIATIONS, _ASKED_EVERY = 0.7, 2.0, 16
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
 _SHRINK = 0.9
 
@@ -87,7 +90,8 @@ class PolyakStep:
     With f_k and g_k the loss and the gradient of the k-th batch, in the coordinates of the settings
     where there are any, and t_k the time in epochs,
 
-        u_k = min( u_0, f_j / |g_j|^2 of the last batches ),    eta_k = s(t_k) u_k (1 + t_k)^(-1/4),
+        u_k = min( u_0, f_j / |g_j|^2 of the last batches ),
+        eta_k = s(t_k) q_k u_k (1 + t_k)^(-1/4),
 
     u_0 being the learning rate (DecSPS of Orvieto, Lacoste-Julien & Loizou 2022, "Dynamics of SGD
     with stochastic Polyak stepsizes", for losses that are nowhere below 0). It needs no constant:
@@ -98,6 +102,16 @@ class PolyakStep:
     The last batches are those of this window and of the one before, windows being of 8, 16, 32, ...
     batches; in DecSPS they are all. The first gradients are often the largest by far, those of the
     intercept on its way: what they allow would bind a fit for good.
+
+    q_k, 1 to begin with, falls by a factor where the iterates go back and forth (Pflug 1990,
+    "Non-asymptotic confidence bounds for stochastic approximation algorithms with constant step
+    size"; Chee & Toulis 2018): on the way to the optimum the gradient g_k of a batch agrees with
+    the step d_(k-1) before it, and around it, where noise is all that is left, it does not. It is
+    asked at every 16th batch, over those since q fell, or since a window began, whether
+
+        sum_k <g_k, d_(k-1)>  <  -2 sqrt( sum_k <g_k, d_(k-1)>^2 ),
+
+    two standard deviations.
     """
 
     sees_batches = True
@@ -115,14 +129,34 @@ class PolyakStep:
             direction, squares = gradient, along_models(inner_products(gradient, gradient))
         if _begins_window(run.step):
             run.shrunk_before, run.shrunk = run.shrunk, 1.0
+            run.agreement = run.scatter = 0.0
+        self._settle(run, gradient)
         run.shrunk = _least(run.shrunk, _share(losses, squares, run.learning_rate))
-        factor = (1.0 + t) ** -_DECAY
+        factor = run.settled * (1.0 + t) ** -_DECAY
         if not self.is_constant:
             factor *= checked_factor(self.schedule, t)
         run.rate = rate = run.learning_rate * _least(run.shrunk, run.shrunk_before) * factor
         direction, memory = self.rule.update(direction, run.rule_state)
         theta = run.point - rate * direction
+        run.direction = direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
+
+    @staticmethod
+    def _settle(run, gradient):
+        """Let q fall where the gradients no longer agree with the steps before them."""
+        if run.direction is None:
+            return
+        product = along_models(inner_products(gradient, run.direction))
+        run.agreement = run.agreement + product
+        run.scatter = _hypot(run.scatter, product)
+        if run.step % _ASKED_EVERY:
+            return
+        shown = (numbers(each, gradient) for each in (run.settled, run.agreement, run.scatter))
+        asked = [
+            (_SETTLE * q, 0.0, 0.0) if total < -_DEVIATIONS * scatter else (q, total, scatter)
+            for q, total, scatter in zip(*shown, strict=True)
+        ]
+        run.settled, run.agreement, run.scatter = map(along_models, map(list, zip(*asked)))
 
 
 def _share(losses, squares, start):
@@ -138,6 +172,13 @@ def _least(one, other):
     if isinstance(one, float) and isinstance(other, float):
         return min(one, other)
     return np.fmin(one, other)
+
+
+def _hypot(one, other):
+    """The root of the sum of squares, none of which underflows."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.hypot(one, other)
+    return np.hypot(one, other)
 
 
 def _begins_window(step):
