@@ -199,7 +199,7 @@ def encode_labels(estimator, y, name="y"):
     """The distinct labels, sorted, and the code of each row."""
     if y.dtype.kind in "bifu" and 0 < y.size <= _FEW_LABELS:
         classes = np.array(sorted(set(y.tolist())), dtype=y.dtype)
-        return classes, np.searchsorted(classes, y)
+        return classes, classes.searchsorted(y)
     if y.dtype.kind in "bifu" and y.size:
         # Two numeric labels, the common case, without sorting.
         low, high = y.min(), y.max()

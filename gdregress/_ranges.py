@@ -52,13 +52,14 @@ class Range:
 
     def check(self, owner: str, name: str, value: Any) -> Any:
         """The value, a number as Python's own; ValueError or TypeError where it is not accepted."""
-        if type(value) is bool and self.kind is bool:
+        is_plain = type(value) is self.kind
+        if is_plain and self.low < value < self.high:
             return value
-        if type(value) is not self.kind:
+        if not is_plain:
             is_word = isinstance(value, str) and value in self._words()
             if is_word or (value is None and self.optional):
                 return value
-        if type(value) is self.kind or self._is_of_kind(value):
+        if is_plain or self._is_of_kind(value):
             if not self._is_within(value):
                 raise self._error(ValueError, owner, name, value)
             return self.kind(value)  # type: ignore[misc]

@@ -171,7 +171,7 @@ def _split_rows(n_held_out, n_samples, strata, seed):
 
 def look_for_bad_rows(estimator, X, history):
     """A loss that is no number may come from X, which nobody may have looked at so far."""
-    if not math.isfinite(history.last_row()["loss"]):
+    if not math.isfinite(history.last("loss")):
         assert_finite(estimator, X)
 
 

@@ -265,6 +265,10 @@ class History(dict[str, NDArray[Any]]):
         """The last row as a dict of numbers, at a cost that does not depend on the others."""
         return dict(zip(COLUMNS, self._rows.view[-1].item(), strict=True))
 
+    def last(self, column: str) -> float:
+        """One number of the last row."""
+        return self._rows.view[column][-1].item()
+
     # A mapping from names to columns.
 
     def __len__(self) -> int:

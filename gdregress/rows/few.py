@@ -61,7 +61,10 @@ class FewRows(DenseDesign):
             return super().moments(s)
         columns = self._bordered_columns
         squares = np.multiply(columns, columns, out=self._memory(len(columns)))
-        return np.array([columns.sum(axis=1)[:-1], squares.sum(axis=1)[:-1]])
+        moments, ones = np.empty((2, len(columns))), columns[-1]
+        np.dot(columns, ones, out=moments[0])
+        np.dot(squares, ones, out=moments[1])
+        return moments[:, :-1]
 
     def gram(self, s=None):
         columns = self._bordered_columns

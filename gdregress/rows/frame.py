@@ -14,6 +14,7 @@ stored already, and the shift, which fills in the others, costs no memory to spe
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,10 +53,13 @@ class Frame:
         (self.far,) = shift.nonzero()
         self.is_shifted = len(self.far) > 0
         self.is_scaled = bool((scale != 1.0).any())
+        self.is_identity = not (self.is_shifted or self.is_scaled)
 
-    @classmethod
-    def identity(cls, n_features):
-        return cls(np.zeros(n_features), np.ones(n_features))
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def identity(n_features):
+        """The columns as they are; a frame that all fits share."""
+        return Frame(np.broadcast_to(0.0, n_features), np.broadcast_to(1.0, n_features))
 
     @classmethod
     def from_columns(cls, mean, spread, largest, *, allow_shift):
@@ -78,10 +82,6 @@ class Frame:
     @property
     def n_columns(self):
         return len(self.shift)
-
-    @property
-    def is_identity(self):
-        return not (self.is_shifted or self.is_scaled)
 
     def applied(self, design):
         """The design of the same rows in the frame; see ``design``."""

@@ -9,27 +9,35 @@ from .hessian import SingularDirections, factor_hessian
 
 __all__ = ["FullMetric"]
 
-_FAR = 10.0  # moves beyond it square nothing
+_FAR = 10.0  # moves beyond it bound nothing
 # What a last step would leave of the tolerance, or more.
 _BELOW = 1e-6
+# A decrement that the others promise may be more, by this factor.
+_DOUBT = 3.0
 
 
 class FullMetric:
     """The Hessian of all rows, from the same look at them as loss and gradient.
 
-    With a ridge the last of them is spared. Where a step d = -M^-1 g, M being the Hessian where it
-    begins, moves no row by more than r / nu (nu is the ``self_concordance`` of the loss, its moves
-    are those of ``moves``), ``e^-tr M <= H(theta + t d) <= e^tr M`` (Bach 2010, "Self-concordant
-    analysis for logistic regression", proposition 1), and as the gradient at its end is the
-    integral of ``(H(theta + t d) - M) d`` over t, the decrement there is
+    With a ridge the last of them is spared. Near the optimum the decrements n_k of full steps tell
+    what is to come,
 
-        1/2 g^T H^-1 g <= e^r ((e^r - 1 - r) / r)^2 1/2 d^T M d.
+        n_(k+1) / n_k^2 = n_k / n_(k-1)^2,    or about so,
 
-    If that is within the tolerance, the step from there is the last one, and M serves it.
+    and where they promise one within the tolerance, no Hessian is made at the end of the step. A
+    step d from where the Hessian is M, which moves no row by more than r / nu (nu is the
+    ``self_concordance`` of the loss, its moves are those of ``moves``), leads to an H with
+    ``e^-r M <= H`` (Bach 2010, "Self-concordant analysis for logistic regression", proposition 1),
+    so that the decrement there is
+
+        1/2 g^T H^-1 g <= e^r 1/2 g^T M^-1 g.
+
+    If that is within the tolerance indeed, the step from there is the last one, and M serves it.
     """
 
     is_sampled = is_kept = is_blind = gives_up = False
-    _near = _kept = None  # a factored Hessian and r: where a step will end, and where it has
+    _near = _kept = None  # a factored M where a step begins, and with r where it has ended
+    _decrement = _before = None  # n_k, and n_(k-1) where a full step led from there
 
     def __init__(self, framed):
         self.framed = framed
@@ -50,7 +58,8 @@ class FullMetric:
         factored = factor_hessian(self.framed, at.hessian, self.singular)
         self.is_exact, self.is_suspicious = factored.is_exact, not factored.is_regular
         direction, decrement = _along(factored, at.gradient)
-        self._near = self._near_the_end(factored, direction, decrement, tolerance)
+        self._decrement = decrement
+        self._near = factored if self._may_serve(factored, decrement, tolerance) else None
         return direction, decrement
 
     def _along_the_kept(self, gradient):
@@ -65,26 +74,25 @@ class FullMetric:
             return False
         return self._along_the_kept(at.gradient)[1] <= _BELOW * tolerance
 
-    def _near_the_end(self, factored, direction, decrement, tolerance):
-        """The factored Hessian and r where a full step leads to the last one, else None."""
-        nu = self.framed.loss.self_concordance
-        # r^2 is at least 8 times the decrement where the curvature is at most 1/4.
-        hopeless = decrement <= tolerance or 2.0 * decrement * decrement > tolerance
-        if hopeless or nu is None or not (self.framed.penalty.l2 > 0.0 and factored.is_regular):
-            return None
-        r = nu * largest_move(self.framed, direction)
-        if not 0.0 < r < _FAR:
-            return None
-        bound = math.exp(r) * ((math.expm1(r) - r) / r) ** 2 * decrement
-        return (factored, r) if bound <= tolerance else None
+    def _may_serve(self, factored, decrement, tolerance):
+        """Whether a full step is thought to lead to the last one, for which M will do."""
+        if self._before is None or not (self.framed.penalty.l2 > 0.0 and factored.is_regular):
+            return False
+        left = _DOUBT * decrement * (decrement / self._before) ** 2
+        return left <= tolerance < decrement and self.framed.loss.self_concordance is not None
 
     @property
     def is_saturated(self):
         return not self.is_exact
 
     def remember(self, before, after, t):
-        """Whether a full step has led to where the last one begins; the next Hessian is exact."""
-        self._kept, self._near = self._near if t == 1.0 else None, None
+        """How far M is from where a full step has ended; of another one nothing is kept."""
+        factored, self._near, self._kept = self._near, None, None
+        self._before = self._decrement if t == 1.0 else None
+        if t == 1.0 and factored is not None:
+            nu = self.framed.loss.self_concordance
+            r = nu * largest_move(self.framed, after.theta - before.theta)
+            self._kept = (factored, r) if r < _FAR else None
 
 
 def _along(factored, gradient):

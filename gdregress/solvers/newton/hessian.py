@@ -16,6 +16,7 @@ _EPS = np.finfo(np.float64).eps
 _SUSPICIOUS_RCOND = 1e-13
 # A penalty below this share of the curvature of the loss moves nothing.
 NEGLIGIBLE = 1e-12
+_NO_COLUMNS = np.empty(0, dtype=np.intp)
 
 
 class FactoredHessian(NamedTuple):
@@ -37,8 +38,9 @@ def factor_hessian(framed, hessian, singular):
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
     if framed.loss.has_gauge:
         hessian = _without_gauge(hessian, framed)
-    dead = ~(hessian.diagonal() > 0.0)  # columns of zeros: nothing to learn, nothing to move
-    if dead.any():
+    diagonal, dead = hessian.diagonal(), _NO_COLUMNS
+    if not diagonal.min() > 0.0:  # columns of zeros: nothing to learn, nothing to move
+        dead = np.flatnonzero(~(diagonal > 0.0))
         hessian = hessian.copy()
         hessian[dead] = hessian[:, dead] = 0.0
         hessian[dead, dead] = 1.0
@@ -61,13 +63,13 @@ def _without_gauge(hessian, framed):
     leaves the solution of ``H d = -g`` that is orthogonal to the gauge. A penalty below rounding
     level does not fix the gauge; where the means over the classes are zero it asks for nothing.
     """
-    hessian = hessian.copy()
     n_features, n_outputs = framed.shape
-    blocks = hessian.reshape(n_features, n_outputs, n_features, n_outputs)
     trace = hessian.diagonal().reshape(n_features, n_outputs).sum(axis=1)
     is_free = framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace
-    diagonal = np.einsum("jkjl->jkl", blocks)  # a view
-    diagonal += (is_free * trace / n_outputs**2)[:, None, None]
+    hessian = hessian.copy()
+    for j in is_free.nonzero()[0].tolist():
+        own = slice(j * n_outputs, (j + 1) * n_outputs)
+        hessian[own, own] += trace[j] / n_outputs**2
     return hessian
 
 

@@ -105,7 +105,8 @@ class _Run:
         self.separation = None
         self._asked = self._begun = self._is_last = False
         self._choose, space = choose, None
-        if not theta.any():  # another start may lie outside the row space
+        self._is_at_zero = not theta.any()
+        if self._is_at_zero:  # another start may lie outside the row space
             space = RowSpace.of(objective)
         if space is None:
             blocks = of_few_rows(in_parts(objective.blocks))
@@ -115,7 +116,7 @@ class _Run:
         if self.metric.is_sampled:  # the samples go on from here: no need of all gradients
             self.at = self.framed.at(self.framed.frame.enter(theta))
         self._at_zero = self.loss
-        if self.at.theta.any():
+        if not self._is_at_zero:
             self._at_zero = float(self.framed.value(np.zeros_like(self.at.theta))[0])
         self._yardstick = min(self.loss, self._at_zero)
         self._update = self._t = math.nan
@@ -170,9 +171,8 @@ class _Run:
         frame, before = self.framed.frame, self.at.theta
         if not self._begun:
             self._begun = True
-            if before.any() and (space := RowSpace.of(self.objective)) is not None:
-                self._enter(space, self.outside, self._choose)
-            self._leave_a_bad_start()
+            if not self._is_at_zero:
+                self._begin_elsewhere()
             if self.metric.is_sampled and self._descend_samples():
                 self._t = 1.0
                 self._measure_update(frame, before)
@@ -198,6 +198,13 @@ class _Run:
         self.at, left = space.refined(self.at.theta, self.tolerance, products)
         self.framed, self.metric = space.outer, newton_metric(space.outer)
         self._is_last = left <= self.tolerance
+
+    def _begin_elsewhere(self):
+        """Begin at a start that is not zero, among the rows where that pays, or better."""
+        space = RowSpace.of(self.objective)
+        if space is not None:
+            self._enter(space, self.outside, self._choose)
+        self._leave_a_bad_start()
 
     def _leave_a_bad_start(self):
         """Begin at the best point between zero and a start that is worse than zero.
