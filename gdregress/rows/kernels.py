@@ -32,6 +32,8 @@ __all__ = [
     "Moments",
     "PulledBack",
     "RFactor",
+    "RowSquares",
+    "SomeColumns",
     "Sum",
 ]
 
@@ -181,6 +183,23 @@ class ColumnSquares(Sum):
 
     def __call__(self, block):
         return block.design.pull_squares(np.ones(block.design.n_rows), block.sample_weight)
+
+
+class RowSquares(Sum):
+    """``|x~_i|^2`` of every row: a list of arrays, in order."""
+
+    def __call__(self, block):
+        return [block.design.row_squares()]
+
+
+@dataclass(frozen=True)
+class SomeColumns(Sum):
+    """Some columns of every row, dense: a list of arrays (n, q), in order."""
+
+    columns: np.ndarray
+
+    def __call__(self, block):
+        return [block.design.some(self.columns)]
 
 
 class ColumnMoments(Sum):

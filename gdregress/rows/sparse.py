@@ -54,6 +54,9 @@ class SparseDesign(Design):
     def dense(self):
         return self.rows.toarray()
 
+    def some(self, columns):
+        return self.rows[:, columns].toarray()
+
     def _product(self, coef):
         if not coef.any():  # the intercepts alone
             return np.zeros((*coef.shape[1:], self.n_rows))

@@ -34,6 +34,7 @@ Costs are those of ``costs``, in passes that bring loss and gradient.
 import math
 from dataclasses import dataclass
 
+from .among_rows import AmongRowsMetric
 from .costs import costs
 from .damped import DampedMetric
 from .full import FullMetric
@@ -187,7 +188,9 @@ def newton_metric(framed, limits=_LIMITS, *, is_hard=False):
         factored = not _applies(costs(framed).hessian)
     if factored and DampedMetric.suits(framed):
         return DampedMetric(framed)
-    return FullMetric(framed) if factored else KrylovMetric(framed)
+    if factored:
+        return FullMetric(framed)
+    return AmongRowsMetric(framed) if AmongRowsMetric.suits(framed) else KrylovMetric(framed)
 
 
 def _applies(hessian):

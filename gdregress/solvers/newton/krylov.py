@@ -9,7 +9,7 @@ from scipy.linalg.blas import daxpy
 from .decrement_bound import DecrementBound
 from .preconditioners import preconditioner
 
-__all__ = ["KrylovMetric"]
+__all__ = ["ENOUGH", "KrylovMetric"]
 
 _EPS = np.finfo(np.float64).eps
 _MAX_KRYLOV_STEPS = 1000
@@ -17,7 +17,7 @@ _MAX_KRYLOV_STEPS = 1000
 _LARGEST_SHARE = 0.25
 # Where the decrement has a bound, a step is not asked to bring that below this share of the
 # tolerance, and none is taken from there on.
-_ENOUGH = 0.25
+ENOUGH = 0.25
 # Conjugate gradients have settled when this many steps add next to nothing.
 _DELAY = 10
 # Directions in a fit that are many: an ill-conditioned X may be why.
@@ -57,7 +57,7 @@ class KrylovMetric:
     def proves(self, at, tolerance):
         """Whether the decrement has a bound far enough within the tolerance: no step will square
         it."""
-        tolerance *= _ENOUGH
+        tolerance *= ENOUGH
         if not self._may_spare(at, tolerance):
             return False
         bound = self._bound_of(at.curvature)
@@ -66,7 +66,7 @@ class KrylovMetric:
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
-        enough = _ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
+        enough = ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
         return self.solve(at.curvature, at.gradient, tolerance, enough)
 
     def solve(self, hessian, gradient, tolerance, enough=0.0):

@@ -10,8 +10,8 @@ A Hessian costs (p + 1) / 2 times the arithmetic of a gradient. Where rows are m
 way is therefore gone on samples of them, and the rest by quasi-Newton steps over all rows in the
 metric of the last sample, or in a Hessian that is kept until another one pays; see ``choice``. What
 stops them is a bound, not an estimate; see ``kept``. Wide tables with a ridge are fitted among
-their rows (``row_space``), and dense tables whose columns are sparse around a value are multiplied
-in two parts (``rows.parts``).
+their rows (``row_space``, or by products ``among_rows``), and dense tables whose columns are sparse
+around a value are multiplied in two parts (``rows.parts``).
 """
 
 import math
