@@ -194,6 +194,31 @@ def test_a_step_too_long_is_not_made_twice():
     assert_allclose(direction, -moved, rtol=1e-12)
 
 
+def test_early_steps_may_be_longer_where_curvature_falls():
+    """In a metric that says 1 where the curvature is k, as that of a logistic loss far out does."""
+    k, gradient = 0.5, np.array([1.0, -2.0, 0.0])
+    for longest, expected in ((2.0, -gradient / k), (1.0, -gradient)):
+        steps = QuasiNewton(ScaledCholesky(np.eye(3)), longest)
+        for _ in range(2):  # along another axis, of which they say nothing else
+            steps.remember(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, k]))
+            assert_allclose(steps.direction(gradient), expected, rtol=1e-12)
+        steps.remember(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, k]))
+        assert_allclose(steps.direction(gradient), -gradient, rtol=1e-12)
+
+
+def test_a_sample_that_gave_way_to_all_rows_is_no_longer_offered():
+    """At its price it would be a Hessian of all rows."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20_000, 20))
+    framed = objective(X, rng.integers(0, 2, 20_000) + 0.0)
+    metric = choose_metric(framed)
+    at = framed.at(metric.descend_samples(np.zeros((21, 1, 1)))).having("gradient")
+    assert set(metric.pace.options) == {"sample", "all"}
+    metric.pace.better = lambda *_: "all"
+    metric.direction(at, 1e-9)
+    assert set(metric.pace.options) == {"all"}
+
+
 def test_a_kept_hessian_certifies_no_less_than_the_decrement():
     """At any theta, with M of another one: refused where asked for a little less than the truth."""
     rng = np.random.default_rng(2)

@@ -46,6 +46,7 @@ class LazyMetric:
     is_sampled = False
     is_kept = True
     is_exact = is_saturated = is_blind = False
+    _longest = 2.0  # gamma of the steps
 
     def __init__(self, framed, pace, rows=None, share=1.0):
         self.framed, self.pace = framed, pace
@@ -53,7 +54,7 @@ class LazyMetric:
         self.gives_up = False
         self._n_renewals = 0
         self._metric = self._taken_at = None
-        self._steps = QuasiNewton(None)
+        self._steps = QuasiNewton(None, self._longest)
         self._singular = SingularDirections(self.rows)
         self._same_rank = rows is None
         self._moved = 0.0  # the largest move of a row from theta', when it was last asked for
@@ -182,6 +183,7 @@ class SampledMetric(LazyMetric):
     """
 
     is_sampled = True
+    _longest = 1.0
 
     def __init__(self, framed, samples, share, pace):
         super().__init__(framed, pace, samples[-1], share)

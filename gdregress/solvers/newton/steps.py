@@ -14,8 +14,8 @@ _MAX_HALVINGS = 30
 # A step that promises this share of the loss is worth a look at how long it should be, and how long
 # it may get.
 _GOOD_PART, _LONGEST = 0.03, 3.0
-# The pairs that quasi-Newton steps remember.
-_MEMORY = 20
+# The pairs that quasi-Newton steps remember, and how many of them there are early on.
+_MEMORY, _EARLY = 20, 2
 
 
 def with_gradient(objective, theta):
@@ -65,11 +65,14 @@ class QuasiNewton:
 
     Nocedal & Wright (2006), algorithm 7.4; `factor` solves with M. Where the last pair (s, y) shows
     more curvature than M has, ``gamma = s^T y / y^T M^-1 y < 1`` (equation 7.20 in the metric of M)
-    shortens what M alone would make too long, or every step would be halved.
+    shortens what M alone would make too long, or every step would be halved. Where it shows less,
+    gamma is at most `longest` for the first two steps, and 1 from then on: the Hessian of a theta
+    far out has too much curvature, for that of a logistic loss falls on the way, but not along what
+    a penalty holds; and that of a sample errs either way.
     """
 
-    def __init__(self, factor):
-        self.factor = factor
+    def __init__(self, factor, longest=1.0):
+        self.factor, self.longest = factor, longest
         self._pairs = deque(maxlen=_MEMORY)
 
     def direction(self, gradient):
@@ -80,20 +83,21 @@ class QuasiNewton:
             weights.append(float(change @ direction) / curvature)
             direction = direction - weights[-1] * gradient_change
         direction = self.factor.solve(direction)
-        direction *= self._shortening()
+        direction *= self._scale()
         pairs = zip(self._pairs, reversed(weights), strict=True)
         for (change, gradient_change, curvature), weight in pairs:
             share = weight - float(gradient_change @ direction) / curvature
             direction = direction + share * change
         return direction.reshape(gradient.shape)
 
-    def _shortening(self):
-        """gamma, at most 1."""
+    def _scale(self):
+        """gamma; see the class."""
         if not self._pairs:
             return 1.0
         _, gradient_change, curvature = self._pairs[-1]
         seen = float(gradient_change @ self.factor.solve(gradient_change))
-        return min(1.0, curvature / seen) if seen > 0.0 else 1.0
+        longest = self.longest if len(self._pairs) <= _EARLY else 1.0
+        return min(longest, curvature / seen) if seen > 0.0 else 1.0
 
     def remember(self, change, gradient_change):
         """Keep a pair (change of theta, change of the gradient) of positive curvature."""
