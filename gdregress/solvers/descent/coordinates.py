@@ -104,7 +104,7 @@ class Coordinates:
 
 class ColumnUnits:
     """Columns less their means, each in a unit of its own; the mini-batches of plain descent step
-    in these.
+    in these. A mean that is small beside the spread is left, unless others are not.
 
     With s_j^2 the mean square of column j around its mean, and the ridge of l2 that bends it, too,
 
@@ -123,6 +123,7 @@ class ColumnUnits:
         self._inverse = np.ones(len(mean) + 1)
         self._inverse[:-1] = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0.0)
         self._inverse_shift = np.append(mean, 0.0) * self._inverse
+        self._is_shifted = bool((np.abs(mean) > _CENTRED * np.sqrt(square)).any())
 
     def direction(self, gradient):
         """The change of theta that the gradient g~ in these units is, and ``|g~|^2``.
@@ -136,11 +137,13 @@ class ColumnUnits:
         if not single:
             inverse, shift = inverse[:, None], shift[:, None]
         inside = flat * inverse
-        inside -= shift * flat[-1]
+        if self._is_shifted:
+            inside -= shift * (flat.item(-1) if single else flat[-1])
         outside = inside * inverse
-        outside[-1] -= np.dot(self._inverse_shift, inside)
+        if self._is_shifted:
+            outside[-1] -= self._inverse_shift.dot(inside)
         if single:
-            return outside.reshape(gradient.shape), float(np.dot(inside, inside))
+            return outside.reshape(gradient.shape), inside.dot(inside).item()
         squares = inner_products(*(inside.reshape(gradient.shape),) * 2)
         return outside.reshape(gradient.shape), along_models(squares)
 
