@@ -46,7 +46,8 @@ def step_of(objective, rule, settings):
     if settings.line_search:
         return LineSearch(objective, rule)
     if settings.polyak:
-        return PolyakStep(rule, settings)
+        n_steps = -(-objective.blocks.n_samples // settings.batch_size)
+        return PolyakStep(rule, settings, n_steps)
     return RatedStep(objective, rule, settings)
 
 
@@ -117,8 +118,9 @@ class PolyakStep:
     sees_batches = True
     shrinks = False  # every batch has told
 
-    def __init__(self, rule, settings):
+    def __init__(self, rule, settings, n_steps):
         self.rule, self.schedule = rule, settings.schedule
+        self._drawn_apart = 1.0 / max(1, n_steps - 1)
         self.is_constant = type(settings.schedule) is Constant
         self.coordinates = settings.coordinates
 
@@ -130,7 +132,7 @@ class PolyakStep:
         if _begins_window(run.step):
             run.shrunk_before, run.shrunk = run.shrunk, 1.0
             run.agreement = run.scatter = 0.0
-        self._settle(run, gradient)
+        self._settle(run, gradient, squares)
         run.shrunk = _least(run.shrunk, _share(losses, squares, run.learning_rate))
         factor = run.settled * (1.0 + t) ** -_DECAY
         if not self.is_constant:
@@ -141,12 +143,12 @@ class PolyakStep:
         run.direction = direction
         run.move(self.rule, theta, theta, memory, weigh_late=True)
 
-    @staticmethod
-    def _settle(run, gradient):
+    def _settle(self, run, gradient, squares):
         """Let q fall where the gradients no longer agree with the steps before them."""
         if run.direction is None:
             return
         product = along_models(inner_products(gradient, run.direction))
+        product = product + self._drawn_apart * squares
         run.agreement = run.agreement + product
         run.scatter = _hypot(run.scatter, product)
         if run.step % _ASKED_EVERY:
