@@ -189,20 +189,20 @@ def test_a_step_too_long_is_not_made_twice():
     k, x = 8.0, np.array([1.0, -2.0])
     steps = QuasiNewton(ScaledCholesky(np.eye(2)))
     moved = x * [0.5, 1.0]
-    steps.remember(moved - x, k * (moved - x))
+    steps.remember(moved - x, k * x, k * moved)
     direction = steps.direction(k * moved)
     assert_allclose(direction, -moved, rtol=1e-12)
 
 
 def test_early_steps_may_be_longer_where_curvature_falls():
     """In a metric that says 1 where the curvature is k, as that of a logistic loss far out does."""
-    k, gradient = 0.5, np.array([1.0, -2.0, 0.0])
+    k, gradient, along = 0.5, np.array([1.0, -2.0, 0.0]), np.array([0.0, 0.0, 1.0])
     for longest, expected in ((2.0, -gradient / k), (1.0, -gradient)):
         steps = QuasiNewton(ScaledCholesky(np.eye(3)), longest)
         for _ in range(2):  # along another axis, of which they say nothing else
-            steps.remember(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, k]))
+            steps.remember(along, 0.0 * along, k * along)
             assert_allclose(steps.direction(gradient), expected, rtol=1e-12)
-        steps.remember(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, k]))
+        steps.remember(along, 0.0 * along, k * along)
         assert_allclose(steps.direction(gradient), -gradient, rtol=1e-12)
 
 
@@ -217,6 +217,29 @@ def test_a_sample_that_gave_way_to_all_rows_is_no_longer_offered():
     metric.pace.better = lambda *_: "all"
     metric.direction(at, 1e-9)
     assert set(metric.pace.options) == {"all"}
+
+
+@pytest.mark.parametrize("n_pairs", [1, 7, 33])
+def test_directions_are_those_of_the_updates_one_by_one(n_pairs):
+    """BFGS, ``H <- (I - s y^T/s^T y) H (I - y s^T/s^T y) + s s^T/s^T y``, of the last 20 pairs."""
+    rng = np.random.default_rng(n_pairs)
+    q = 40
+    curvature, M, other = ((A @ A.T / q + 0.5 * np.eye(q)) for A in rng.standard_normal((3, q, q)))
+    thetas = rng.standard_normal((n_pairs + 1, q))
+    gradients = thetas @ curvature
+    steps = QuasiNewton(ScaledCholesky(M))
+    for n in range(n_pairs):
+        steps.direction(gradients[n])
+        steps.remember(thetas[n + 1] - thetas[n], gradients[n], gradients[n + 1])
+    for metric in (M, other):
+        steps.factor = ScaledCholesky(metric)
+        S, Y = np.diff(thetas, axis=0)[-20:], np.diff(gradients, axis=0)[-20:]
+        seen = Y[-1] @ np.linalg.solve(metric, Y[-1])
+        H = min(1.0, S[-1] @ Y[-1] / seen) * np.linalg.inv(metric)
+        for s, y in zip(S, Y, strict=True):
+            left = np.eye(q) - np.outer(s, y) / (s @ y)
+            H = left @ H @ left.T + np.outer(s, s) / (s @ y)
+        assert_allclose(steps.direction(gradients[-1]), -H @ gradients[-1], rtol=1e-8, atol=1e-8)
 
 
 def test_a_kept_hessian_certifies_no_less_than_the_decrement():

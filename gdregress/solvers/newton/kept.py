@@ -111,7 +111,7 @@ class LazyMetric:
     def remember(self, before, after, t):
         """What the step has shown, and what it has cost."""
         if t > 0.0:
-            self._steps.remember(after.theta - before.theta, after.gradient - before.gradient)
+            self._steps.remember(after.theta - before.theta, before.gradient, after.gradient)
             self.pace.spend(1.0 - math.log2(t))
 
     @staticmethod
@@ -121,8 +121,7 @@ class LazyMetric:
 
     def certifies(self, theta, gradient, tolerance):
         """Whether ``1/2 g^T H^-1 g`` at theta is known to be within the tolerance."""
-        flat = gradient.ravel()
-        bound = self._bound(flat)
+        bound = self._bound(gradient)
         if bound > tolerance:
             return False
         missing = self._missing(theta, bound, tolerance)
@@ -130,10 +129,10 @@ class LazyMetric:
             if not self.pace.renewal_pays("all" if self.rows is self.framed else "sample", missing):
                 return False
             self._take(self._factored(self.rows, theta), theta)
-            bound = self._bound(flat)
+            bound = self._bound(gradient)
         # A column that the sample misses has no bound; one of zeros has no gradient either.
         regular = self._metric.is_regular or (self._same_rank and self._metric.is_exact)
-        covered = regular and not flat[self._metric.dead].any()
+        covered = regular and not gradient.ravel()[self._metric.dead].any()
         return covered and bound <= tolerance
 
     def _missing(self, theta, bound, tolerance):
@@ -158,7 +157,7 @@ class LazyMetric:
 
     def _bound(self, gradient):
         """``1/2 g^T M^-1 g / c``, M where it was taken."""
-        return 0.5 * float(gradient @ self._metric.factor.solve(gradient)) / self.share
+        return 0.5 * float(gradient.ravel() @ self._steps.solved(gradient)) / self.share
 
 
 class SampledMetric(LazyMetric):
@@ -229,5 +228,5 @@ def _quasi_newton(at, factor, close):
         at, t = backtrack(at, direction, lambda theta: with_gradient(sample, theta))
         if decrement <= close * float(at.loss[0]) or t == 0.0:
             break
-        steps.remember(at.theta - before.theta, at.gradient - before.gradient)
+        steps.remember(at.theta - before.theta, before.gradient, at.gradient)
     return at, decrement

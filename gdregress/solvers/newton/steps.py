@@ -1,9 +1,9 @@
 """Steps: how far along a direction, and directions that learn from the steps before."""
 
-from collections import deque
 from functools import partial
 
 import numpy as np
+from scipy.linalg import lapack
 
 __all__ = ["QuasiNewton", "backtrack", "first_length", "with_gradient"]
 
@@ -61,47 +61,78 @@ def backtrack(at, direction, look, step=1.0):
 
 
 class QuasiNewton:
-    """L-BFGS with ``gamma M^-1`` in the place of its initial diagonal.
+    """L-BFGS with ``gamma M^-1`` in the place of its initial diagonal; `factor` solves with M.
 
-    Nocedal & Wright (2006), algorithm 7.4; `factor` solves with M. Where the last pair (s, y) shows
-    more curvature than M has, ``gamma = s^T y / y^T M^-1 y < 1`` (equation 7.20 in the metric of M)
+    Where the last pair (s, y) shows more curvature than M has,
+    ``gamma = s^T y / y^T M^-1 y < 1`` (Nocedal & Wright 2006, equation 7.20 in the metric of M)
     shortens what M alone would make too long, or every step would be halved. Where it shows less,
     gamma is at most `longest` for the first two steps, and 1 from then on: the Hessian of a theta
     far out has too much curvature, for that of a logistic loss falls on the way, but not along what
     a penalty holds; and that of a sample errs either way.
+
+    With the pairs as the rows of S and Y, V = Y M^-1, R the upper triangle of ``S Y^T`` and D its
+    diagonal (Byrd, Nocedal & Schnabel 1994, "Representations of quasi-Newton matrices and their use
+    in limited memory methods", theorem 2.2)
+
+        H g = gamma M^-1 g + S^T w - gamma V^T u,
+        u = R^-1 S g,    w = R^-T (D u + gamma (Y V^T u - V g)).
+
+    Each gradient takes one solve with M, which serves its pair and its bound, too.
     """
 
     def __init__(self, factor, longest=1.0):
-        self.factor, self.longest = factor, longest
-        self._pairs = deque(maxlen=_MEMORY)
+        self._factor, self._longest, self._n_pairs = factor, longest, 0
+        self._pairs = self._products = None  # S, Y, V and S Y^T, Y V^T, once there is a pair
+        self._gradient = self._solved = None
+
+    @property
+    def factor(self):
+        return self._factor
+
+    @factor.setter
+    def factor(self, factor):
+        self._factor, self._gradient = factor, None
+        if self._n_pairs:
+            _, Y, V = self._pairs[:, : self._n_pairs]
+            V[:] = factor.solve(Y.T).T
+            self._products[1, : self._n_pairs, : self._n_pairs] = Y @ V.T
+
+    def solved(self, gradient):
+        """``M^-1 g``, flat; of the gradient at hand once."""
+        if gradient is not self._gradient:
+            self._gradient, self._solved = gradient, self._factor.solve(gradient.ravel())
+        return self._solved
 
     def direction(self, gradient):
-        """The two-loop recursion, ``-H g``."""
-        direction = -gradient.ravel()
-        weights = []
-        for change, gradient_change, curvature in reversed(self._pairs):
-            weights.append(float(change @ direction) / curvature)
-            direction = direction - weights[-1] * gradient_change
-        direction = self.factor.solve(direction)
-        direction *= self._scale()
-        pairs = zip(self._pairs, reversed(weights), strict=True)
-        for (change, gradient_change, curvature), weight in pairs:
-            share = weight - float(gradient_change @ direction) / curvature
-            direction = direction + share * change
-        return direction.reshape(gradient.shape)
+        """``-H g``."""
+        n, solved = self._n_pairs, self.solved(gradient)
+        if n == 0:
+            return -solved.reshape(gradient.shape)
+        (S, _, V), (R, YV) = self._pairs[:, :n], self._products[:, :n, :n]
+        g, D = gradient.ravel(), R.diagonal()
+        longest = self._longest if n <= _EARLY else 1.0
+        gamma = min(longest, D[-1] / YV[-1, -1]) if YV[-1, -1] > 0.0 else 1.0
+        u = lapack.dtrtrs(R, S @ g)[0]
+        w = lapack.dtrtrs(R, D * u + gamma * (YV @ u - V @ g), trans=1)[0]
+        return (gamma * (u @ V - solved) - w @ S).reshape(gradient.shape)
 
-    def _scale(self):
-        """gamma; see the class."""
-        if not self._pairs:
-            return 1.0
-        _, gradient_change, curvature = self._pairs[-1]
-        seen = float(gradient_change @ self.factor.solve(gradient_change))
-        longest = self.longest if len(self._pairs) <= _EARLY else 1.0
-        return min(longest, curvature / seen) if seen > 0.0 else 1.0
-
-    def remember(self, change, gradient_change):
-        """Keep a pair (change of theta, change of the gradient) of positive curvature."""
-        change, gradient_change = change.ravel(), gradient_change.ravel()
-        curvature = float(change @ gradient_change)
-        if curvature > 0.0:
-            self._pairs.append((change, gradient_change, curvature))
+    def remember(self, change, before, after):
+        """Keep a change of theta and that of the gradient, if they show a positive curvature."""
+        s, y = change.ravel(), (after - before).ravel()
+        if not float(s @ y) > 0.0:
+            return
+        if self._pairs is None:
+            self._pairs = np.empty((3, _MEMORY, len(s)))
+            self._products = np.empty((2, _MEMORY, _MEMORY))
+        if self._n_pairs == _MEMORY:
+            self._pairs[:, :-1] = self._pairs[:, 1:].copy()
+            self._products[:, :-1, :-1] = self._products[:, 1:, 1:].copy()
+            self._n_pairs -= 1
+        last = self._n_pairs
+        self._n_pairs += 1
+        S, Y, V = self._pairs[:, : self._n_pairs]
+        SY, YV = self._products[:, : self._n_pairs, : self._n_pairs]
+        S[last], Y[last], V[last] = s, y, -self.solved(before)
+        V[last] += self.solved(after)
+        SY[:, last] = S @ y
+        YV[:, last] = YV[last] = Y @ V[last]
