@@ -259,6 +259,10 @@ class SoftmaxLoss(Loss):
             gram = design.gram(sample_weight)
             pairs = np.broadcast_to(gram / n_outputs**2, (len(first), *gram.shape))
             return _from_pairs(pairs, n_outputs)
+        if not design.n_columns:  # the intercepts alone: one product with all pairs
+            gram = np.dot(p if sample_weight is None else p * sample_weight, p.T)
+            np.fill_diagonal(gram, 0.0)
+            return np.diag(gram.sum(axis=0)) - gram
         slab, grams = max(256, _PAIR_NUMBERS // len(first)), 0.0
         for begin in range(0, n_rows, slab):
             end = min(begin + slab, n_rows)

@@ -226,9 +226,11 @@ def _pays(objective):
         return False
     weighing = n_samples / blocks.n_samples
     entries = blocks.design.n_stored * weighing
-    forming = blocks.design.row_gram_work() * weighing**2 * _SLOWER
-    among_rows = forming + _work(objective, n_samples, n_samples, n_samples**2)
-    return among_rows < _WORTH * _work(objective, n_samples, n_features, entries)
+    most = _WORTH * _work(objective, n_samples, n_features, entries)
+    among_rows = _work(objective, n_samples, n_samples, n_samples**2)
+    if among_rows >= most:  # what forming K takes need not be counted
+        return False
+    return among_rows + blocks.design.row_gram_work() * weighing**2 * _SLOWER < most
 
 
 def _work(objective, n_samples, n_features, entries):
