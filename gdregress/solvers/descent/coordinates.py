@@ -144,8 +144,8 @@ class ColumnUnits:
             outside[-1] -= self._inverse_shift.dot(inside)
         if single:
             return outside.reshape(gradient.shape), inside.dot(inside).item()
-        squares = inner_products(*(inside.reshape(gradient.shape),) * 2)
-        return outside.reshape(gradient.shape), along_models(squares)
+        inside = inside.reshape(gradient.shape)
+        return outside.reshape(gradient.shape), along_models(inner_products(inside, inside))
 
 
 def is_penalised(objective):

@@ -110,9 +110,10 @@ class PolyakStep:
     the step d_(k-1) before it, and around it, where noise is all that is left, it does not. It is
     asked at every 16th batch, over those since q fell, or since a window began, whether
 
-        sum_k <g_k, d_(k-1)>  <  -2 sqrt( sum_k <g_k, d_(k-1)>^2 ),
+        sum_k a_k  <  -2 sqrt( sum_k a_k^2 ),    a_k = <g_k, d_(k-1)> + |g_k|^2 / (n - 1),
 
-    two standard deviations.
+    two standard deviations. The n batches of an epoch are drawn without replacement: as their noise
+    adds up to nothing, the product of two is about -|g_k|^2 / (n - 1) at any rate, and says nothing.
     """
 
     sees_batches = True
@@ -147,10 +148,10 @@ class PolyakStep:
         """Let q fall where the gradients no longer agree with the steps before them."""
         if run.direction is None:
             return
-        product = along_models(inner_products(gradient, run.direction))
-        product = product + self._drawn_apart * squares
-        run.agreement = run.agreement + product
-        run.scatter = _hypot(run.scatter, product)
+        agreement = along_models(inner_products(gradient, run.direction))
+        agreement = agreement + self._drawn_apart * squares
+        run.agreement = run.agreement + agreement
+        run.scatter = _hypot(run.scatter, agreement)
         if run.step % _ASKED_EVERY:
             return
         shown = (numbers(each, gradient) for each in (run.settled, run.agreement, run.scatter))
