@@ -112,8 +112,8 @@ class PolyakStep:
 
         sum_k a_k  <  -2 sqrt( sum_k a_k^2 ),    a_k = <g_k, d_(k-1)> + |g_k|^2 / (n - 1),
 
-    two standard deviations. The n batches of an epoch are drawn without replacement: as their noise
-    adds up to nothing, the product of two is about -|g_k|^2 / (n - 1) at any rate, and says nothing.
+    two standard deviations. The n batches of an epoch are drawn without replacement: their noise
+    adds up to nothing, and the product of two is about -|g_k|^2 / (n - 1) at any rate.
     """
 
     sees_batches = True
