@@ -8,7 +8,7 @@ __all__ = ["ScaledCholesky"]
 
 
 class ScaledCholesky:
-    """``H = D U^T U D`` with ``D = diag(H)^(1/2)``: Cholesky of the unit-diagonal matrix.
+    """``H = D L L^T D`` with ``D = diag(H)^(1/2)``: Cholesky of the unit-diagonal matrix.
 
     Scaling to a unit diagonal makes the factorisation, and its condition, free of the units of
     the columns, and comes within a factor of the size of the best diagonal scaling
@@ -40,22 +40,24 @@ class ScaledCholesky:
         self.unit = np.sqrt(diagonal)
         self.scaled = matrix / self.unit
         self.scaled /= self.unit[:, None]
-        self._factor, failed = lapack.dpotrf(self.scaled)
+        # LAPACK takes columns: the transpose of an array by rows it need not copy in another order.
+        columns = self.scaled.T
+        self._factor, failed = lapack.dpotrf(columns, lower=1, clean=0)
         if failed:
             raise linalg.LinAlgError(
                 f"the leading minor of order {failed} is not positive definite"
             )
-        self.norm = lapack.dlange("1", self.scaled)
-        self.rcond, _ = lapack.dpocon(self._factor, self.norm)
+        self.norm = lapack.dlange("1", columns)
+        self.rcond, _ = lapack.dpocon(self._factor, self.norm, uplo="L")
 
     def solve(self, b):
         """``H^-1 b`` for b of shape (q,) or (q, k)."""
         unit = self.unit if b.ndim == 1 else self.unit[:, None]
-        return lapack.dpotrs(self._factor, b / unit)[0] / unit
+        return lapack.dpotrs(self._factor, b / unit, lower=1)[0] / unit
 
     def inverse_root(self):
-        """``R^-T`` with ``R^T R = H``, shape (q, q)."""
-        return np.tril(lapack.dtrtri(np.triu(self._factor))[0].T) / self.unit
+        """``L^-1 D^-1`` with ``H = D L L^T D``, shape (q, q)."""
+        return np.tril(lapack.dtrtri(self._factor, lower=1)[0]) / self.unit
 
     def condition_number(self):
         """Condition number of the scaled columns: the root of that of the scaled matrix."""
