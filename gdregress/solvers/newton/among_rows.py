@@ -39,7 +39,8 @@ _EPS = np.finfo(np.float64).eps
 # What a step leaves of the bound of the decrement, the last step, and each quadratic model on the
 # way; so many of these, and what they have to leave at least to be worth it.
 _SHARE, _LAST_SHARE, _MODEL_SHARE, _MAX_MODELS, _WORTH = 1e-3, 1e-6, 1.0 / 16.0, 6, 0.5
-# Directions that are kept, at most and at least, and the most memory for three numbers of each row.
+# Directions that are kept, at most and at least, and the most memory for three numbers of each row;
+# as much for F.
 _MOST, _LEAST, _MAX_BYTES = 128, 32, 2**26
 # Numbers that a row stores: with fewer, products are cheap beside all else here.
 _MIN_STORED = 100
@@ -121,13 +122,10 @@ class AmongRowsMetric(KrylovMetric):
         if self._is_plain or t == 0.0:
             return
         start, end = self._place, self._next
-        self._place = (
-            end
-            if t == 1.0
-            else start.moved(
-                t * (end.beta - start.beta), t * (end.u - start.u), t * (end.b - start.b)
-            )
-        )
+        if t < 1.0:
+            beta, u, b = end.beta - start.beta, end.u - start.u, end.b - start.b
+            end = start.moved(t * beta, t * u, t * b)
+        self._place = end
 
 
 class _Place:
@@ -331,7 +329,8 @@ class _Span:
         blocks = self.framed.blocks
         squares = blocks.reduce(ColumnSquares())[:-1]
         stored = blocks.design.n_stored / blocks.n_samples
-        q = min(math.ceil(math.sqrt(_COLUMNS * stored)), blocks.n_features)
+        most = min(blocks.n_features, _MAX_BYTES // (8 * blocks.n_samples))
+        q = min(math.ceil(math.sqrt(_COLUMNS * stored)), most)
         heaviest = np.sort(np.argpartition(squares, -q)[-q:])
         F = np.concatenate(blocks.reduce(SomeColumns(heaviest)))
         self._rest = np.maximum(self._squares - np.einsum("ij,ij->i", F, F), 0.0)
