@@ -297,3 +297,16 @@ def test_softmax_probabilities_and_their_logarithms(z):
     logs = [float(mpmath.log(p)) for p in exact]
     bound = 8 * EPS * max(1.0, np.abs(row).max())
     assert_allclose(SoftmaxLoss.log_probabilities(row)[0], logs, rtol=8 * EPS, atol=bound)
+
+
+@pytest.mark.parametrize("weight", [None, np.array([1.0, 2.0, 0.5])])
+@pytest.mark.parametrize("z", [[0.3, -2.0, 5.0], [800.0, -800.0, -40.0], [-800.0, 800.0, 3.0]])
+def test_the_losses_of_a_batch_also_far_on_the_wrong_side(z, weight):
+    y, z = np.array([[0.0], [1.0], [1.0]]), np.array(z)[:, None]
+    with np.errstate(divide="ignore"):  # as in a descent
+        total, residual = LogLoss().of_batch(y, z.copy(), weight)
+    rows = [mpmath.log1p(mpmath.exp(t)) for t in ((1.0 - 2.0 * y) * z)[:, 0]]
+    shares = np.ones(3) if weight is None else weight
+    assert_allclose(total, float(mpmath.fdot(rows, shares)), rtol=1e-12)
+    exact = [[float(1 / (1 + mpmath.exp(-one)))] for one in z[:, 0]]
+    assert_allclose(residual, exact - y, atol=4 * EPS)
