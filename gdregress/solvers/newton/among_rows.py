@@ -122,7 +122,7 @@ class AmongRowsMetric(KrylovMetric):
         if self._is_plain or t == 0.0:
             return
         start, end = self._place, self._next
-        if t < 1.0:
+        if t != 1.0:
             beta, u, b = end.beta - start.beta, end.u - start.u, end.b - start.b
             end = start.moved(t * beta, t * u, t * b)
         self._place = end
