@@ -2,6 +2,7 @@
 
 import math
 
+from ...problem.hessians import ridge_of
 from ...problem.margins import largest_move
 from .hessian import SingularDirections, factor_hessian
 from .steps import QuasiNewton, backtrack, with_gradient
@@ -46,7 +47,7 @@ class LazyMetric:
     is_sampled = False
     is_kept = True
     is_exact = is_saturated = is_blind = False
-    _longest = 2.0  # gamma of the steps
+    _longest = 1.7  # gamma of the steps
 
     def __init__(self, framed, pace, rows=None, share=1.0):
         self.framed, self.pace = framed, pace
@@ -105,6 +106,7 @@ class LazyMetric:
         """Go on in the metric of M at theta."""
         self._metric, self._taken_at, self._moved = metric, theta, 0.0
         self._steps.factor = metric.factor
+        self._steps.hold(ridge_of(self.framed.penalty, self.framed.shape).ravel())
         # Without a factor that solves, nothing would ever be certified.
         self.gives_up = self.rows is self.framed and not (metric.is_regular or metric.is_exact)
 

@@ -14,8 +14,10 @@ _MAX_HALVINGS = 30
 # A step that promises this share of the loss is worth a look at how long it should be, and how long
 # it may get.
 _GOOD_PART, _LONGEST = 0.03, 3.0
-# The pairs that quasi-Newton steps remember, and how many of them there are early on.
-_MEMORY, _EARLY = 20, 2
+# The pairs that quasi-Newton steps remember.
+_MEMORY = 20
+# A column of which a penalty has more than this share of the curvature is held by it alone.
+_ALONE = 0.999
 
 
 def with_gradient(objective, theta):
@@ -66,9 +68,9 @@ class QuasiNewton:
     Where the last pair (s, y) shows more curvature than M has,
     ``gamma = s^T y / y^T M^-1 y < 1`` (Nocedal & Wright 2006, equation 7.20 in the metric of M)
     shortens what M alone would make too long, or every step would be halved. Where it shows less,
-    gamma is at most `longest` for the first two steps, and 1 from then on: the Hessian of a theta
-    far out has too much curvature, for that of a logistic loss falls on the way, but not along what
-    a penalty holds; and that of a sample errs either way.
+    gamma is at most `longest`: the Hessian of a theta far out has too much curvature, for that of a
+    logistic loss falls on the way; that of a sample errs either way. The curvature of a penalty
+    does not fall: of columns j that it holds alone, ``(gamma - 1) / M_jj`` is taken off again.
 
     With the pairs as the rows of S and Y, V = Y M^-1, R the upper triangle of ``S Y^T`` and D its
     diagonal (Byrd, Nocedal & Schnabel 1994, "Representations of quasi-Newton matrices and their use
@@ -82,6 +84,7 @@ class QuasiNewton:
 
     def __init__(self, factor, longest=1.0):
         self._factor, self._longest, self._n_pairs = factor, longest, 0
+        self._held = None  # 1 / M_jj of the columns that a penalty holds alone, and 0
         self._pairs = self._products = None  # S, Y, V and S Y^T, Y V^T, once there is a pair
         self._gradient = self._solved = None
 
@@ -97,6 +100,11 @@ class QuasiNewton:
             V[:] = factor.solve(Y.T).T
             self._products[1, : self._n_pairs, : self._n_pairs] = Y @ V.T
 
+    def hold(self, ridge):
+        """What the penalty adds to the diagonal of M."""
+        alone = ridge > _ALONE * self._factor.unit**2
+        self._held = np.divide(1.0, ridge, out=0.0 * ridge, where=alone) if alone.any() else None
+
     def solved(self, gradient):
         """``M^-1 g``, flat; of the gradient at hand once."""
         if gradient is not self._gradient:
@@ -108,10 +116,13 @@ class QuasiNewton:
         n, solved = self._n_pairs, self.solved(gradient)
         if n == 0:
             return -solved.reshape(gradient.shape)
-        (S, _, V), (R, YV) = self._pairs[:, :n], self._products[:, :n, :n]
+        (S, Y, V), (R, YV) = self._pairs[:, :n], self._products[:, :n, :n]
         g, D = gradient.ravel(), R.diagonal()
-        longest = self._longest if n <= _EARLY else 1.0
-        gamma = min(longest, D[-1] / YV[-1, -1]) if YV[-1, -1] > 0.0 else 1.0
+        gamma = min(self._longest, D[-1] / YV[-1, -1]) if YV[-1, -1] > 0.0 else 1.0
+        if self._held is not None and gamma > 1.0:
+            excess = (1.0 - 1.0 / gamma) * self._held
+            solved, V = solved - excess * g, V - excess * Y
+            YV = Y @ V.T
         u = lapack.dtrtrs(R, S @ g)[0]
         w = lapack.dtrtrs(R, D * u + gamma * (YV @ u - V @ g), trans=1)[0]
         return (gamma * (u @ V - solved) - w @ S).reshape(gradient.shape)
