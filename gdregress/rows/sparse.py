@@ -261,7 +261,10 @@ def _pays_as_dense(Z, n_columns):
 
 
 def _dense_slabs(Z):
-    """Some rows of Z after the other as dense arrays that fit the cache."""
+    """Some rows of Z after the other as a dense array that fits the cache, good until the next:
+    memory that is new each time takes longer to come by than to fill."""
     n_rows = max(64, _SLAB_NUMBERS // Z.shape[1])
+    slab = np.empty((min(n_rows, Z.shape[0]), Z.shape[1]))
     for begin in range(0, Z.shape[0], n_rows):
-        yield Z[begin : begin + n_rows].toarray()
+        rows = Z[begin : begin + n_rows]
+        yield rows.toarray(out=slab[: rows.shape[0]])
