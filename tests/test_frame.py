@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.columns import FrameChoice
 from gdregress.rows.containers import design_of
 from gdregress.rows.frame import Frame
 
@@ -155,3 +157,13 @@ def test_constant_columns_give_a_finite_frame(value):
     )
     rows = framed(np.full((5, 1), value), frame)
     assert_array_equal(rows, 0.0)
+
+
+@pytest.mark.parametrize("small", [1e-60, 1e-170, 1e-300])
+def test_the_frame_of_few_rows_knows_columns_whose_squares_vanish(small):
+    """Sums of squares tell what is far, and nothing of what they have lost."""
+    X = np.random.default_rng(1).standard_normal((300, 2)) + 40.0
+    X[:, 1] = small * np.tile([1.0, -1.0], 150)  # of mean zero
+    frame = FrameChoice(RowBlocks(X), allow_shift=True).best()
+    assert_allclose(frame.shift, [X[:, 0].mean(), 0.0], rtol=1e-14)
+    assert np.square(framed(X, frame)).sum(axis=0).min() > 1e-121

@@ -508,7 +508,7 @@ def test_columns_that_look_ordinary_have_the_frame_that_statistics_choose(n_rows
         column *= 10.0 ** rng.choice([0.0, rng.uniform(-120, 120)])
         frames = FrameChoice(RowBlocks(np.hstack([column, column])), allow_shift=allow_shift)
         found, expected = frames.best(), frames.columns().frame(allow_shift=allow_shift)
-        assert_array_equal(found.shift, expected.shift)
+        assert_allclose(found.shift, expected.shift, rtol=1e-13)  # of few rows from sums
         assert_array_equal(found.scale, expected.scale)
         shifted += found.is_shifted
     assert 10 < shifted < 50 if allow_shift else shifted == 0

@@ -125,16 +125,25 @@ class FrameChoice:
 
         That of ordinary columns takes a fifth of their statistics.
         """
-        blocks = self._blocks
-        if blocks.sample_weight is not None or not blocks.frame.is_identity:
+        if not self._weighs_alike:
             return False  # a row of little weight hides its size
         with np.errstate(all="ignore"):
-            if blocks.n_samples <= _FEW_ROWS:
-                first, second = blocks.reduce(ColumnMoments()) / blocks.n_samples
-            else:
-                first, second = ColumnMoments()(self._sample) / self._sample.design.n_rows
+            first, second = self._sums
             near = first * first <= _NEAR * second if self._allow_shift else True
             return bool((near & (second > _SMALL) & (second < _LARGE)).all())
+
+    @property
+    def _weighs_alike(self):
+        """Whether rows have no weights, and no frame."""
+        return self._blocks.sample_weight is None and self._blocks.frame.is_identity
+
+    @cached_property
+    def _sums(self):
+        """Means and mean squares of the columns, of all rows where they are few."""
+        blocks = self._blocks
+        if blocks.n_samples <= _FEW_ROWS:
+            return blocks.reduce(ColumnMoments()) / blocks.n_samples
+        return ColumnMoments()(self._sample) / self._sample.design.n_rows
 
     @cached_property
     def _sampled_columns(self):
@@ -152,7 +161,16 @@ class FrameChoice:
         return frame if frame.is_identity else self.exact()
 
     def best(self):
-        """A frame in which a solver works at its best: exact where one is needed at all."""
+        """A frame in which a solver works at its best: exact where one is needed at all.
+
+        Of few rows there are the sums, which are as exact as :meth:`_of_sums` says where squares
+        do not vanish.
+        """
+        is_of_all = self._weighs_alike and self._blocks.n_samples <= _FEW_ROWS
+        if is_of_all and not self._is_plain and self._sums[1].min() > _SMALL:
+            frame = self._of_sums(*self._sums)
+            if frame is not None:
+                return frame
         frame = self.sampled()
         if frame.is_identity or self._has_all_rows:
             return frame
@@ -164,15 +182,23 @@ class FrameChoice:
 
         They cost a fifth of exact statistics, or less, and are exact enough where a column is not
         far after all: columns that seemed to be far from zero may be just rare levels,
-        standardised. The evenly spaced rows saw no such level, and a constant column. A shift is
-        as good as exact where the spread keeps half of its digits beside the mean; rows that store
-        their zeros cost the same with any other.
+        standardised. The evenly spaced rows saw no such level, and a constant column. Rows that
+        store their zeros cost the same with any shift.
         """
         seen, blocks = self._sampled_columns, self._blocks
         if frame.is_scaled or (blocks.stores_zeros and (seen.spread[frame.far] > 0.0).any()):
             return None
-        first, second = blocks.reduce(ColumnMoments()) / blocks.total_weight
-        size, variance = np.sqrt(second), second - first * first
+        found = self._of_sums(*blocks.reduce(ColumnMoments()) / blocks.total_weight)
+        needless = found is None or (blocks.stores_zeros and not found.is_identity)
+        return None if needless else found
+
+    def _of_sums(self, first, second):
+        """The frame of columns with such means and mean squares; None where these do not tell it.
+
+        A shift is as good as exact where the spread keeps half of its digits beside the mean.
+        """
+        with np.errstate(all="ignore"):
+            size, variance = np.sqrt(second), second - first * first
         if not np.isfinite(size).all():
             return None
         spread = np.sqrt(np.maximum(variance, 0.0))
@@ -180,7 +206,7 @@ class FrameChoice:
         if found.is_identity:
             return found
         is_exact = not found.is_scaled and (variance > _HALF_EPS * second)[found.far].all()
-        return found if is_exact and not blocks.stores_zeros else None
+        return found if is_exact else None
 
     def columns(self):
         """The :class:`Columns` of all rows."""
