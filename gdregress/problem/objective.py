@@ -37,7 +37,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..rows.columns import FrameChoice
+from ..rows.columns import FrameChoice, keep_digits
 from ..rows.kernels import ColumnMoments
 from ..rows.sampling import sample_rows
 from .evaluation import Evaluation
@@ -254,12 +254,19 @@ class BlockObjective:
         return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
 
     def column_centres(self):
-        frame = self.frames.sampled()
-        first, second = self.blocks.in_frame(frame).reduce(ColumnMoments()) / self.total_weight
+        first, second = self._moments_in(self.frame)
+        frame = self.frame if keep_digits(first, second) else self.frames.sampled()
+        if frame is not self.frame and not (frame.is_identity and self.frame.is_identity):
+            first, second = self._moments_in(frame)
         mean = first if self.fit_intercept else np.zeros_like(first)
         variance = second - mean * mean
         variance[variance <= 8.0 * _EPS * second] = 0.0  # the rounding of a constant column
         return frame.shift + frame.scale * mean, variance * frame.scale**2
+
+    def _moments_in(self, frame):
+        """The means and the mean squares of the columns in a frame."""
+        with np.errstate(all="ignore"):
+            return self.blocks.in_frame(frame).reduce(ColumnMoments()) / self.total_weight
 
     @cached_property
     def bound(self):

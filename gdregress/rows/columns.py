@@ -9,7 +9,15 @@ from .frame import Frame
 from .kernels import ColumnMoments, ColumnRange
 from .overflow import overflow
 
-__all__ = ["SAMPLE_ROWS", "ColumnStatistics", "Columns", "FrameChoice", "largest_values", "spans"]
+__all__ = [
+    "SAMPLE_ROWS",
+    "ColumnStatistics",
+    "Columns",
+    "FrameChoice",
+    "keep_digits",
+    "largest_values",
+    "spans",
+]
 
 SAMPLE_ROWS = 256
 # The sums of so many rows are taken as soon as those of a sample.
@@ -213,6 +221,13 @@ class FrameChoice:
         if self._has_all_rows:
             return self._sampled_columns
         return _finite(self._blocks.reduce(ColumnStatistics()))
+
+
+def keep_digits(first, second):
+    """Whether means and mean squares tell the spreads of all columns to half of their digits."""
+    with np.errstate(all="ignore"):
+        exact = second - first * first > _HALF_EPS * second
+        return bool((exact & (second > _SMALL) & (second < _LARGE)).all())
 
 
 def spans(blocks):
