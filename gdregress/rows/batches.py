@@ -13,10 +13,12 @@ __all__ = ["epoch", "gatherer_of_arrays", "gatherer_of_csr"]
 
 # Bytes of the rows that are gathered for some batches, and of those that are copied at once: they
 # are read again while they are in a near cache.
-_CHUNK_BYTES, _COPY_BYTES = 2**20, 2**18
+_CHUNK_BYTES, _COPY_BYTES = 2**19, 2**17
 # Numbers of a batch of sparse rows, zeros and all, up to which BLAS is sooner with it than SciPy:
 # the calls cost more than the arithmetic.
 _MAX_DENSE = 2**14
+# Bytes of sparse rows that are made dense at a time.
+_FILLED_BYTES = 2**20
 
 
 class Batch(NamedTuple):
@@ -143,7 +145,7 @@ class _Gathered:
     @cached_property
     def _filled(self):
         """The array ``[X 1]``, zeros to begin with, of as many rows as the cache has room for."""
-        n_rows = min(self.n_rows, max(1, _CHUNK_BYTES // (8 * (self.n_columns + 1))))
+        n_rows = min(self.n_rows, max(1, _FILLED_BYTES // (8 * (self.n_columns + 1))))
         filled = np.zeros((n_rows, self.n_columns + 1))
         filled[:, -1] = 1.0
         self._places = np.zeros(0, dtype=np.intp)
