@@ -12,6 +12,8 @@ __all__ = ["LogLoss", "SoftmaxLoss"]
 
 # Products of two probabilities that are made at a time: 2 MiB.
 _PAIR_NUMBERS = 2**18
+# An array, as NumPy would make one of a number in every call, for a third of what the call takes.
+_MINUS = np.array(-1.0)
 
 
 class LogLoss(Separate):
@@ -102,7 +104,7 @@ class LogLoss(Separate):
         if z.ndim == 2:
             residual = expit(z)
             residual -= y
-            value = np.log1p(np.copysign(residual[:, 0], -1.0))
+            value = np.log1p(np.copysign(residual[:, 0], _MINUS))
             total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
             if total > -math.inf:
                 return -float(total), residual

@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     def times(self, theta):
         """``A theta``, shape (n, K) of one model, else (n, M, K)."""
         if theta.size == len(theta):  # vectors: half of the time of a product with one column
-            return self.rows.dot(theta.reshape(-1)).reshape(-1, 1)
+            return self.rows.dot(theta.ravel())[:, None]
         if theta.shape[1] == 1:
             return self.rows.dot(theta[:, 0])
         return self.rows.dot(theta.reshape(len(theta), -1)).reshape(-1, *theta.shape[1:])
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     def pull(self, r):
         """``A^T r``, shape (n_features + 1, M, K), of r in the shape of :meth:`times`."""
         if r.size == len(r):
-            return self.rows.T.dot(r.reshape(-1)).reshape(-1, 1, 1)
+            return self.rows.T.dot(r.ravel())[:, None, None]
         if r.ndim == 2:
             return self.rows.T.dot(r)[:, None]
         return self.rows.T.dot(r.reshape(len(r), -1)).reshape(-1, *r.shape[1:])

@@ -132,7 +132,7 @@ class ColumnUnits:
         as few calls as it takes; the square of a single model is a number.
         """
         single = gradient.size == len(gradient)
-        flat = gradient.reshape(-1) if single else gradient.reshape(len(gradient), -1)
+        flat = gradient.ravel() if single else gradient.reshape(len(gradient), -1)
         inverse, shift = self._inverse, self._inverse_shift
         if not single:
             inverse, shift = inverse[:, None], shift[:, None]
@@ -143,7 +143,7 @@ class ColumnUnits:
         if self._is_shifted:
             outside[-1] -= self._inverse_shift.dot(inside)
         if single:
-            return outside.reshape(gradient.shape), inside.dot(inside).item()
+            return outside[:, None, None], float(inside.dot(inside))
         inside = inside.reshape(gradient.shape)
         return outside.reshape(gradient.shape), along_models(inner_products(inside, inside))
 
