@@ -14,6 +14,7 @@ from gdregress.problem.quadratic import QuadraticObjective
 from gdregress.problem.smoothness import HessianBound
 from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.columns import FrameChoice
+from gdregress.rows.dense import DenseDesign
 from gdregress.rows.frame import Frame
 from gdregress.rows.kernels import ColumnMoments
 
@@ -437,6 +438,38 @@ def test_moments_are_centred_whatever_the_offset_and_the_unit(weighted, offset, 
     assert np.all(abs(gram - X.T @ (s[:, None] * X)) <= tolerance)
     assert_allclose(moments.cross * back[:, None], X.T @ (s[:, None] * y), atol=1e-6)
     assert_allclose(moments.square, s @ y**2, rtol=1e-10)
+
+
+@each_weighting
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e9])
+@pytest.mark.parametrize("unit", [2.0**-498, 1.0, 2.0**498])
+def test_centres_of_columns_keep_their_digits_whatever_the_offset(
+    weighted, is_sparse, offset, unit
+):
+    problem = Case("sigmoid", weighted=weighted)
+    problem.X[:, 0] = (np.round(problem.X[:, 0], 5) + offset) * unit
+    problem.X[:, 1] = 1e5  # constant
+    mean, square = problem.objective(is_sparse=is_sparse).column_centres()
+    X = problem.X / [unit, 1.0, 1.0, 1.0]
+    expected = np.average(X, axis=0, weights=problem.weight)
+    squares = np.average((X - expected) ** 2, axis=0, weights=problem.weight)
+    assert_allclose(mean / [unit, 1.0, 1.0, 1.0], expected, rtol=1e-13, atol=1e-13)
+    assert_allclose(square[[0, 2, 3]] / [unit**2, 1.0, 1.0], squares[[0, 2, 3]], rtol=1e-7)
+    assert square[1] == 0.0
+
+
+def test_centres_of_rare_levels_that_are_standardised_move_no_row(monkeypatch):
+    """A sample sees no such level, and a constant column that is far from zero."""
+    level = np.zeros(3000)
+    level[[1, 1000, 2003]] = 1.0
+    X = ((level - level.mean()) / level.std())[:, None]
+    objective = BlockObjective(RowBlocks(X, level[:, None]), KINDS["sigmoid"].loss, ElasticNet(), 1)
+    assert objective.frames.sampled().is_shifted
+    monkeypatch.setattr(DenseDesign, "_moved", None)
+    mean, square = objective.column_centres()
+    assert_allclose(mean, 0.0, atol=1e-13)
+    assert_allclose(square, 1.0, rtol=1e-13)
 
 
 def test_the_start_is_the_value_and_gradient_at_zero():
