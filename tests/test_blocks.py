@@ -1,5 +1,11 @@
 """Runs of rows: the boundaries, the fold, the mini-batches and the samples."""
 
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -276,3 +282,33 @@ def test_subset_weights_sum_to_the_total_in_expectation():
     blocks = RowBlocks(np.ones((10_007, 1)))
     rows, probability = sample_rows(blocks, 2000)
     assert_allclose(blocks.subset(rows, 1 / probability).total_weight, 10_007, rtol=1e-3)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how another libc keeps memory")
+def test_passes_over_the_rows_use_their_memory_again():
+    script = textwrap.dedent("""
+        import resource
+
+        import numpy as np
+
+        from gdregress.rows.blocks import RowBlocks
+
+        class EightVectors:
+            def __call__(self, block):
+                return sum([np.ones(block.design.n_rows) for _ in range(8)]).sum()
+
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+        blocks = RowBlocks(np.zeros((32_768, 1)))
+        for _ in range(3):
+            blocks.reduce(EightVectors())
+        before = faults()
+        for _ in range(20):
+            blocks.reduce(EightVectors())
+        print(faults() - before)
+    """)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100  # a vector is 64 pages of memory

@@ -34,6 +34,9 @@ class BlockSize:
 
 
 SIZE = BlockSize()
+# glibc gives freed memory back to the system, to be filled with zeros again at the next pass, until
+# it has seen a piece as large as this come and go (mallopt(3), M_MMAP_THRESHOLD); pages untouched.
+np.empty(SIZE.n_bytes, dtype=np.uint8)
 
 
 class Block(NamedTuple):
