@@ -14,6 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.containers import design_of
+from gdregress.rows.frame import Frame
+from gdregress.rows.kernels import Sum
 from gdregress.rows.sampling import sample_rows
 
 
@@ -312,3 +315,55 @@ def test_passes_over_the_rows_use_their_memory_again():
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100  # a vector is 64 pages of memory
+
+
+class Designs(Sum):
+    """The designs of all blocks, in order."""
+
+    def __call__(self, block):
+        return [block.design]
+
+
+def sparse_rows(n_rows, n_columns, density, dtype=np.float64, seed=0):
+    return sparse.random_array(
+        (n_rows, n_columns), density=density, format="csr", dtype=dtype, rng=seed
+    )
+
+
+def are_kept(blocks):
+    first, second = blocks.reduce(Designs()), blocks.reduce(Designs())
+    assert len(first) == len(second) > 1
+    return all(a is b for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_blocks_of_sparse_rows_are_kept_where_they_copy_little(workers, monkeypatch):
+    X = sparse_rows(200, 60, 0.5)
+    assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
+    # Of single precision, or in another frame, they are copies of all entries.
+    shift = Frame(np.ones(60), np.ones(60))
+    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 2**15)
+    assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
+    assert not are_kept(RowBlocks(X, workers=workers, block_rows=50).in_frame(shift))
+    assert not are_kept(RowBlocks(X.astype(np.float32), workers=workers, block_rows=50))
+    assert not are_kept(RowBlocks(X, workers=workers, block_rows=1))  # many take memory, too
+
+
+def test_kept_blocks_are_those_of_their_frame_and_their_design():
+    X = sparse_rows(200, 6, 0.5)
+    blocks = RowBlocks(X, block_rows=50)
+    coef = np.arange(1.0, 8.0)[:, None, None]
+    plain = blocks.times(coef)
+    shift = np.arange(6.0)
+    moved = blocks.in_frame(Frame(shift, np.ones(6))).times(coef)
+    assert_allclose(moved, plain - shift @ coef[:-1, 0, 0], rtol=1e-12, atol=1e-12)
+    other = blocks.of_design(design_of(2.0 * X))
+    assert_allclose(other.times(coef) - 7.0, 2.0 * (plain - 7.0), rtol=1e-12, atol=1e-12)
+    assert_allclose(blocks.times(coef), plain, rtol=0.0)
+
+
+def test_sparse_rows_are_cut_into_blocks_of_one_size():
+    X = sparse_rows(40_000, 400, 0.1)  # some 20 MB
+    rows = [design.n_rows for design in RowBlocks(X).reduce(Designs())]
+    assert rows == [20_000, 20_000]
+    assert [design.n_rows for design in RowBlocks(X[:4000]).reduce(Designs())] == [4000]

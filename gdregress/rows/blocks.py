@@ -97,6 +97,7 @@ class RowBlocks:
         self.workers = workers
         self.n_samples, self.n_features = self.design.n_rows, self.design.n_columns
         self.frame = Frame.identity(self.n_features)
+        self._kept = {}
         if block_rows is None:
             n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
             block_rows = max(SIZE.least_rows, self.design.rows_in(n_bytes))
@@ -107,6 +108,10 @@ class RowBlocks:
     def X(self):
         """The rows as they came."""
         return self.design.X
+
+    @property
+    def n_blocks(self):
+        return -(-self.n_samples // self.block_rows)
 
     @property
     def stores_zeros(self):
@@ -137,21 +142,30 @@ class RowBlocks:
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return Block(self.frame.applied(design), y, weight)
 
+    def _run(self, begin, end):
+        """A block of the reduction, whose design may be kept for the next pass."""
+        design = self._kept.get(begin)
+        if design is None:
+            design = self.frame.applied(self.design.part(begin, end))
+            if self._keeps:
+                self._kept[begin] = design
+        y = None if self.y is None else self.y[begin:end]
+        weight = None if self.sample_weight is None else self.sample_weight[begin:end]
+        return Block(design, y, weight)
+
     @cached_property
-    def _only_design(self):
-        """That of all rows, where they are few: kept, for iterations that take microseconds."""
-        return self.frame.applied(self.design.part(0, self.n_samples))
+    def _keeps(self):
+        """Whether designs are: of a single block, or of more where the design says so."""
+        return self.n_blocks == 1 or self.design.keeps_blocks(self.frame, self.n_blocks)
 
     def reduce(self, kernel, *args):
         """Fold ``kernel(block, *args)`` over all blocks, in order, on all workers.
 
         Of an argument that is :class:`PerRow` the kernel gets the rows of the block.
         """
-        n_samples, block_rows = self.n_samples, self.block_rows
-        n_blocks = -(-n_samples // block_rows)
+        n_blocks = self.n_blocks
         if n_blocks == 1:
-            block = Block(self._only_design, self.y, self.sample_weight)
-            return kernel(block, *_of_rows(args, 0, n_samples))
+            return kernel(self._run(0, self.n_samples), *_of_rows(args, 0, self.n_samples))
         n_runs = min(n_blocks, self.n_runs)
 
         def run(number):
@@ -167,7 +181,7 @@ class RowBlocks:
         for number in range(first, last):
             begin = number * self.block_rows
             end = min(begin + self.block_rows, self.n_samples)
-            part = kernel(self.block(slice(begin, end)), *_of_rows(args, begin, end))
+            part = kernel(self._run(begin, end), *_of_rows(args, begin, end))
             total = part if total is None else kernel.combine(total, part)
         return total
 
@@ -205,8 +219,19 @@ class RowBlocks:
             return self
         other = copy.copy(self)
         other.frame = frame
-        vars(other).pop("_only_design", None)
+        other._forget()
         return other
+
+    def of_design(self, design):
+        """The same rows, known by another design."""
+        other = copy.copy(self)
+        other.design = design
+        other._forget()
+        return other
+
+    def _forget(self):
+        self._kept = {}
+        vars(self).pop("_keeps", None)
 
     def for_dense_rows(self):
         """The same rows, in blocks small enough for whoever makes them dense."""

@@ -34,6 +34,8 @@ design of all rows holds them as they came, and hands out the designs of blocks,
     with columns; of sparse rows a slice is good until the next.
 ``rows_in(n_bytes)``
     How many rows make a block of such a size.
+``keeps_blocks(frame, n_blocks)``
+    Whether so many blocks in a frame are kept for the next pass: it pays and takes little memory.
 
 A solver that has to choose asks what the rows cost, never what they are kept in:
 
@@ -60,7 +62,10 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Design", "Prices", "as_float64", "weigh"]
+__all__ = ["MAX_COPY_BYTES", "MAX_COPY_SHARE", "Design", "Prices", "as_float64", "weigh"]
+
+# Copies that spare work are of so many bytes at most, or of such a share of X.
+MAX_COPY_BYTES, MAX_COPY_SHARE = 2**26, 0.15
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,9 @@ class Design:
     def limits(self):
         limits = self._limits()
         return limits if self.frame is None else (limits - self.frame.shift) / self.frame.scale
+
+    def keeps_blocks(self, frame, n_blocks):
+        return False  # to make them anew costs little beside a product with them
 
     def part(self, begin, end):
         return type(self)(as_float64(self._run(begin, end)))

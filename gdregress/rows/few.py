@@ -5,7 +5,6 @@ still. Here a verb of the design is one product with the matrix ``[X~ 1]^T``, a 
 for all iterations, zeros included.
 """
 
-import copy
 from functools import cached_property
 
 import numpy as np
@@ -89,7 +88,4 @@ def of_few_rows(blocks):
         return blocks
     if design.n_rows * design.n_columns > _MOST_NUMBERS:
         return blocks
-    few = copy.copy(blocks)
-    vars(few).pop("_only_design", None)
-    few.design = FewRows(design.X if design.stores_zeros else design.X.toarray())
-    return few
+    return blocks.of_design(FewRows(design.X if design.stores_zeros else design.X.toarray()))

@@ -13,7 +13,6 @@ and no digits. Where c is the mean of a column far from zero, o is as small as E
 most as large as the rows themselves are beside their spread.
 """
 
-import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from .dense import DenseDesign, grams_work
-from .design import Prices, as_float64, weigh
+from .design import MAX_COPY_BYTES, MAX_COPY_SHARE, Prices, as_float64, weigh
 from .frame import Frame
 from .sparse import SparseDesign, grams_of_pairs, pairs_work, runs_of_pairs, weighted_entries
 
@@ -32,8 +31,6 @@ _MIN_NUMBERS, _SAMPLE_ROWS = 2**19, 256
 # More unusual entries than this, and the column is dense; what a sparse entry costs beside a dense
 # one; and the share of the dense cost from which on two parts pay.
 _MAX_SHARE, _SPARSE_COST, _MAX_COST = 0.3, 3.0, 0.5
-# The parts are copies: of so many bytes at most, or of such a share of X.
-_MAX_BYTES, _MAX_SHARE_OF_X = 2**26, 0.15
 # Bytes of rows that are weighted at once for a dense Gram matrix.
 _SLAB_BYTES = 2**20
 # Rows of a block at most: its products take the memory of the rows, but some verbs make them dense.
@@ -381,7 +378,7 @@ def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
     if split is None:
         return blocks
     n_bytes = blocks.n_samples * (8 * len(split.dense) + 24 * stored)  # and the transpose
-    if n_bytes > max(_MAX_BYTES, _MAX_SHARE_OF_X * blocks.X.nbytes):
+    if n_bytes > max(MAX_COPY_BYTES, MAX_COPY_SHARE * blocks.X.nbytes):
         return blocks
     plain = blocks.in_frame(Frame.identity(blocks.n_features))
     try:
@@ -392,9 +389,7 @@ def in_parts(blocks, *, least_numbers=_MIN_NUMBERS):
     indptr = np.append(0, np.cumsum(counts)).astype(np.int32)
     shape = blocks.n_samples, len(split.sparse)
     entries = sparse.csr_matrix((entries, columns, indptr), shape=shape)
-    parts = copy.copy(blocks)
-    vars(parts).pop("_only_design", None)
-    parts.design = PartsDesign(blocks.X, split, numbers, entries)
+    parts = blocks.of_design(PartsDesign(blocks.X, split, numbers, entries))
     more = parts.design.rows_in(_SLAB_BYTES) / max(1, blocks.design.rows_in(_SLAB_BYTES))
     parts.block_rows = max(blocks.block_rows, min(int(more * blocks.block_rows), _MOST_ROWS))
     return parts

@@ -5,7 +5,7 @@ from scipy import sparse
 
 from .batches import gatherer_of_csr
 from .dense import DenseDesign, grams_work, units
-from .design import Design, Prices
+from .design import MAX_COPY_BYTES, MAX_COPY_SHARE, Design, Prices
 from .row_gram import row_gram, row_gram_work
 
 __all__ = ["SparseDesign", "grams_of_pairs", "pairs_work", "runs_of_pairs", "weighted_entries"]
@@ -170,8 +170,24 @@ class SparseDesign(Design):
         return row_gram(rows, mean)
 
     def rows_in(self, n_bytes):
-        # A block of its own costs as much as a million additions: it has to be larger.
-        return 4 * n_bytes // max(1, self.X.nnz // max(1, self.n_rows) * 12 + 8)
+        # A block of its own costs as much as a million additions: it has to be larger. Blocks are
+        # of one size, so that no thread waits for another.
+        row_bytes = max(1, self.X.nnz // max(1, self.n_rows) * 12 + 8)
+        n_blocks = max(1, -(-self.n_rows * row_bytes // (4 * n_bytes)))
+        return -(-self.n_rows // n_blocks)
+
+    def keeps_blocks(self, frame, n_blocks):
+        """SciPy takes as long to make a matrix of a block and its transpose as for a product.
+
+        Each is some objects, 4 KiB, and copies the pointers to its rows, and the entries where the
+        frame moves them or SciPy takes another type.
+        """
+        X = self.X
+        per_entry = 8 * (X.dtype != np.float64) + 8 * (not frame.is_identity)
+        per_entry += 4 * (X.indices.itemsize > 4) + 4 * frame.is_shifted
+        n_bytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+        copied = 4096 * n_blocks + 8 * self.n_rows + per_entry * X.nnz
+        return copied <= max(MAX_COPY_BYTES, MAX_COPY_SHARE * n_bytes)
 
     def _run(self, begin, end):
         """Consecutive rows, without the copy that a slice makes."""
