@@ -340,9 +340,9 @@ def are_kept(blocks):
 def test_blocks_of_sparse_rows_are_kept_where_they_copy_little(workers, monkeypatch):
     X = sparse_rows(200, 60, 0.5)
     assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
-    # Of single precision, or in another frame, they are copies of all entries.
+    # Of single precision, or in another frame, they are copied twice.
     shift = Frame(np.ones(60), np.ones(60))
-    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 2**15)
+    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 2**17)
     assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
     assert not are_kept(RowBlocks(X, workers=workers, block_rows=50).in_frame(shift))
     assert not are_kept(RowBlocks(X.astype(np.float32), workers=workers, block_rows=50))

@@ -179,12 +179,11 @@ class SparseDesign(Design):
     def keeps_blocks(self, frame, n_blocks):
         """SciPy takes as long to make a matrix of a block and its transpose as for a product.
 
-        Each is some objects, 4 KiB, and copies the pointers to its rows, and the entries where the
-        frame moves them or SciPy takes another type.
+        Each is some objects, 4 KiB, pointers to its rows, and a copy of its entries: SciPy copies
+        less than half of an array; another type or frame takes one more.
         """
         X = self.X
-        per_entry = 8 * (X.dtype != np.float64) + 8 * (not frame.is_identity)
-        per_entry += 4 * (X.indices.itemsize > 4) + 4 * frame.is_shifted
+        per_entry = 12 + 8 * (X.dtype != np.float64) + 12 * (not frame.is_identity)
         n_bytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
         copied = 4096 * n_blocks + 8 * self.n_rows + per_entry * X.nnz
         return copied <= max(MAX_COPY_BYTES, MAX_COPY_SHARE * n_bytes)
