@@ -2,10 +2,17 @@
 
 import numpy as np
 
-from ..rows.kernels import LargestLeverage, LargestMove
+from ..rows.kernels import AlongMovers, LargestLeverage, LargestMove
 from .kernels import ConjugateValue, Margin, SmallestRival
 
-__all__ = ["conjugate_value", "largest_leverage", "largest_move", "margins", "smallest_rival"]
+__all__ = [
+    "along_movers",
+    "conjugate_value",
+    "largest_leverage",
+    "largest_move",
+    "margins",
+    "smallest_rival",
+]
 
 
 def margins(objective, theta):
@@ -23,6 +30,12 @@ def smallest_rival(objective, theta):
 def largest_move(objective, direction):
     """The most that a step moves a row; see ``moves`` of the losses."""
     return float(objective.blocks.reduce(LargestMove(objective.loss.moves), direction)[0])
+
+
+def along_movers(objective, gradient, direction, size):
+    """``sum_i |g^T x_i|^2 / |x_i|^2`` of the rows that a step moves by more than a size."""
+    kernel = AlongMovers(objective.loss.moves, size)
+    return float(objective.blocks.reduce(kernel, gradient, direction)[0])
 
 
 def largest_leverage(objective, inverse_root):

@@ -19,6 +19,7 @@ from scipy import linalg
 from .design import weigh
 
 __all__ = [
+    "AlongMovers",
     "ColumnMoments",
     "ColumnRange",
     "ColumnSquares",
@@ -92,6 +93,23 @@ class LargestMove(Largest):
 
     def __call__(self, block, direction):
         return np.array([self.size(block.design.times(direction)).max()])
+
+
+@dataclass(frozen=True)
+class AlongMovers(Sum):
+    """``sum_i |G^T x_i|^2 / |x_i|^2`` of the rows that a direction moves by more than `least`, G
+    being of the shape of theta; `size` as ``moves`` of a loss."""
+
+    size: Callable
+    least: float
+
+    def __call__(self, block, gradient, direction):
+        design = block.design
+        movers = self.size(design.times(direction))[:, 0] > self.least
+        gradient = np.concatenate([gradient[:-1], np.zeros_like(gradient[-1:])])
+        along = np.square(design.times(gradient)[movers, 0]).sum(axis=1)
+        lengths = design.row_squares()[movers]
+        return np.array([np.divide(along, lengths, where=lengths > 0.0, out=along).sum()])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
-from ...problem.margins import largest_move, margins, smallest_rival
+from ...problem.margins import along_movers, largest_move, margins, smallest_rival
 from ...rows.few import of_few_rows
 from ...rows.parts import in_parts
 from ..needs import bad_start
@@ -39,6 +39,9 @@ _EPS = np.finfo(np.float64).eps
 _SHARE = 1e-5
 # A loss below this share of that at zero is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
+# Newton steps move a row that has only to go on by 1, those in a kept Hessian by less; a step that
+# moves none by more than this is near its end. How often steps are doubled.
+_NEAR, _MOST_DOUBLINGS = 0.05, 9
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
 
@@ -104,6 +107,7 @@ class _Run:
         self.may_separate = hasattr(objective.loss, "margin") and not self.is_penalised
         self.separation = None
         self._asked = self._begun = self._is_last = False
+        self._n_far = 0
         self._choose, space = choose, None
         self._is_at_zero = not theta.any()
         if self._is_at_zero:  # another start may lie outside the row space
@@ -237,7 +241,7 @@ class _Run:
         if not self.metric.is_suspicious or self.is_penalised or self.metric.spans_the_rows():
             at = with_gradient(self.framed, theta)
             if at.loss[0] < self._at_zero:
-                self._direction, self.at = theta - self.at.theta, at
+                self._direction, self._stepped, self.at = theta - self.at.theta, self.framed, at
                 return True
         self._leave_the_metric()
         return False
@@ -260,12 +264,12 @@ class _Run:
         self._is_last = decrement <= tolerance
         look, length = self.metric.look, 1.0
         if self._is_last:
-            look = partial(with_gradient, self.framed)
+            look, length = partial(with_gradient, self.framed), 2.0**self._n_far
         elif self.framed.loss.self_concordance is not None:  # else its curvature may jump
             length = first_length(self.at, direction, decrement)
         before = self.at
         self.at, self._t = backtrack(before, direction, look, length)
-        self._direction = direction
+        self._direction, self._stepped = direction, self.framed
         self.metric.remember(before, self.at, self._t)
         if not self._is_last and self._t > 0.0:
             self._is_last = self.metric.proves(self.at, self.tolerance)
@@ -290,6 +294,9 @@ class _Run:
         stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
         if (certain or stuck) and self.may_separate and self._partly_separated():
             return StopReason.SEPARABLE
+        if certain and self._is_far():
+            self._n_far = min(self._n_far + 1, _MOST_DOUBLINGS)
+            return None
         if certain:
             # A basis, once it was asked for, has told that there was nothing to be seen.
             blind = metric.is_blind and self.framed.basis is None
@@ -299,6 +306,29 @@ class _Run:
         if failed:
             self._leave_the_metric()
         return None
+
+    def _is_far(self):
+        """Whether the last step moved rows by more than a decrement allows for, which hold theta.
+
+        A row far on its own side bends the loss less by a factor of e for each unit that it moves.
+        What is left is about the decrement only where a Newton step moves no row by much, in units
+        of 1 / nu (Bach 2010, "Self-concordant analysis for logistic regression", proposition 2):
+        else a row of large numbers may hold the coefficients with next to no loss. Against rows
+        that move farther only the ridge counts: along each of them it leaves
+        ``(g^T x_i)^2 / (2 l2 |x_i|^2)``. Steps from there are doubled, as each of them moves such
+        a row by about 1.
+        """
+        nu, framed = self.framed.loss.self_concordance, self.framed
+        if nu is None or not self.is_penalised:
+            return False
+        step = self._t * self._direction
+        if self._stepped is not framed:  # the row space was left
+            step = framed.frame.enter(self._stepped.frame.leave(step))
+        rows = self.metric.rows if self.metric.is_kept else framed  # that bend the bound
+        if nu * largest_move(rows, step) <= _NEAR:
+            return False
+        left = along_movers(rows, self.at.gradient, step, _NEAR / nu)
+        return left > 2.0 * framed.penalty.curvature(framed.shape)[:-1].min() * self.tolerance
 
     def _all_separated(self):
         """Whether theta separates the classes: without a penalty, do not run after an optimum."""
