@@ -346,6 +346,30 @@ def test_largest_move(layout, frame_name, name, tmp_path):
 @each_layout_and_frame
 @each_weighting
 @pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_movers(layout, weighted, frame_name, name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
+    y, direction = kind.draw(np.random.default_rng(3), N_ROWS), draw_theta(kind, 1)
+    gradient = np.random.default_rng(5).standard_normal(direction.shape)
+    rows = (plain_X - frame.shift) / frame.scale
+    dz = Plain(kind, rows, y).A @ direction[:, 0]
+    moves = np.array([max(abs(row)) if name == "sigmoid" else max(row) - min(row) for row in dz])
+    least = np.median(moves)
+    far = [i for i in range(N_ROWS) if moves[i] > least and rows[i].any()]
+    along = sum(np.square(rows[i] @ gradient[:-1, 0]).sum() / (rows[i] @ rows[i]) for i in far)
+    others = np.where(moves > least, 0.0, np.ones(N_ROWS) if weight is None else weight)
+    expected = (
+        np.array([along]),
+        np.array([others.sum()]),
+        np.array([others @ rows, others @ rows**2]),
+    )
+    kernel = kernels.Movers(kind.loss.moves, least)
+    assert_reduces_to(expected, kernel, X, y, weight, gradient, direction, frame=frame)
+
+
+@each_layout_and_frame
+@each_weighting
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
 def test_margin(layout, weighted, frame_name, name, tmp_path):
     X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
     kind, weight = KINDS[name], weights(weighted)

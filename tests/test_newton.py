@@ -642,8 +642,18 @@ def test_with_a_penalty_separable_classes_have_an_optimum(metric, force):
 
 @pytest.mark.parametrize("tol", [1e-2, 1e-4, 1e-7])
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("shape", [(300, 8), (60, 200), (3000, 100), (30_000, 12)])
-def test_a_row_of_large_numbers_holds_no_coefficients(shape, n_classes, tol):
+@pytest.mark.parametrize(
+    ("shape", "alpha"),
+    [
+        ((300, 8), 1.0),
+        ((300, 8), 0.0),
+        ((60, 200), 1.0),
+        ((3000, 100), 1.0),
+        ((30_000, 12), 1.0),
+        ((30_000, 12), 0.0),
+    ],
+)
+def test_a_row_of_large_numbers_holds_no_coefficients(shape, alpha, n_classes, tol):
     """On its own side it has next to no loss, and next to none to lose: a decrement says nothing.
 
     The optimum is that of the other rows, on the right side of which it lies.
@@ -653,12 +663,15 @@ def test_a_row_of_large_numbers_holds_no_coefficients(shape, n_classes, tol):
     y = X @ rng.standard_normal((shape[1], n_classes)) + rng.gumbel(size=(shape[0], n_classes))
     y = y.argmax(axis=1)
     reference = linear_model.LogisticRegression(
-        C=1.0 / shape[0], solver="newton-cholesky", tol=1e-10, max_iter=1000
+        C=1.0 / (alpha * shape[0]) if alpha else np.inf,
+        solver="newton-cholesky",
+        tol=1e-10,
+        max_iter=1000,
     ).fit(X[1:], y[1:])
     X[0] *= 1e8
     y[0] = reference.predict(X[:1])[0]
-    model = LogisticRegression(alpha=1.0, tol=tol, solver="newton").fit(X, y)
+    model = LogisticRegression(alpha=alpha, tol=tol, solver="newton").fit(X, y)
     assert model.converged_
     lost = -np.log(np.take_along_axis(reference.predict_proba(X), y[:, None], axis=1)).mean()
-    best = lost + 0.5 * np.square(reference.coef_).sum()
+    best = lost + 0.5 * alpha * np.square(reference.coef_).sum()
     assert model.loss_ - best <= 1e-5 * tol * np.log(n_classes) + 1e-13

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..rows.kernels import AlongMovers, LargestLeverage, LargestMove
+from ..rows.kernels import LargestLeverage, LargestMove, Movers
 from .kernels import ConjugateValue, Margin, SmallestRival
 
 __all__ = [
-    "along_movers",
+    "beside_movers",
     "conjugate_value",
     "largest_leverage",
     "largest_move",
@@ -32,10 +32,15 @@ def largest_move(objective, direction):
     return float(objective.blocks.reduce(LargestMove(objective.loss.moves), direction)[0])
 
 
-def along_movers(objective, gradient, direction, size):
-    """``sum_i |g^T x_i|^2 / |x_i|^2`` of the rows that a step moves by more than a size."""
-    kernel = AlongMovers(objective.loss.moves, size)
-    return float(objective.blocks.reduce(kernel, gradient, direction)[0])
+def beside_movers(objective, gradient, direction, size):
+    """``sum_i |g^T x_i|^2 / |x_i|^2`` of the rows that a step moves by more than a size, and the
+    mean squares of the columns in the other rows, around their means there where an intercept takes
+    up these."""
+    kernel = Movers(objective.loss.moves, size)
+    along, weight, (first, second) = objective.blocks.reduce(kernel, gradient, direction)
+    if objective.fit_intercept and weight[0] > 0.0:
+        second = np.maximum(second - first * (first / weight[0]), 0.0)
+    return float(along[0]), second / objective.total_weight
 
 
 def largest_leverage(objective, inverse_root):

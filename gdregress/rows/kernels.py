@@ -19,7 +19,6 @@ from scipy import linalg
 from .design import weigh
 
 __all__ = [
-    "AlongMovers",
     "ColumnMoments",
     "ColumnRange",
     "ColumnSquares",
@@ -31,6 +30,7 @@ __all__ = [
     "Least",
     "LinearPredictor",
     "Moments",
+    "Movers",
     "PulledBack",
     "RFactor",
     "RowSquares",
@@ -96,20 +96,26 @@ class LargestMove(Largest):
 
 
 @dataclass(frozen=True)
-class AlongMovers(Sum):
-    """``sum_i |G^T x_i|^2 / |x_i|^2`` of the rows that a direction moves by more than `least`, G
-    being of the shape of theta; `size` as ``moves`` of a loss."""
+class Movers(Sum):
+    """Rows that a direction moves by more than `least`, and the others; `size` as ``moves`` of a
+    loss, G of the shape of theta.
+
+    Of those ``sum_i |G^T x_i|^2 / |x_i|^2``; of these ``sum_i s_i``, and ``sum_i s_i x_ij`` and
+    ``sum_i s_i x_ij^2``, shapes (1,), (1,) and (2, n_features).
+    """
 
     size: Callable
     least: float
 
     def __call__(self, block, gradient, direction):
-        design = block.design
-        movers = self.size(design.times(direction))[:, 0] > self.least
+        design, _, s = block
+        moves = self.size(design.times(direction))[:, 0] > self.least
         gradient = np.concatenate([gradient[:-1], np.zeros_like(gradient[-1:])])
-        along = np.square(design.times(gradient)[movers, 0]).sum(axis=1)
-        lengths = design.row_squares()[movers]
-        return np.array([np.divide(along, lengths, where=lengths > 0.0, out=along).sum()])
+        along = np.square(design.times(gradient)[moves, 0]).sum(axis=1)
+        lengths = design.row_squares()[moves]
+        along = np.divide(along, lengths, where=lengths > 0.0, out=along)
+        others = weigh(~moves + 0.0, s)
+        return np.array([along.sum()]), np.array([others.sum()]), design.moments(others)
 
 
 @dataclass(frozen=True)

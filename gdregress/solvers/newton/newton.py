@@ -21,7 +21,7 @@ import numpy as np
 
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
-from ...problem.margins import along_movers, largest_move, margins, smallest_rival
+from ...problem.margins import beside_movers, largest_move, margins, smallest_rival
 from ...rows.few import of_few_rows
 from ...rows.parts import in_parts
 from ..needs import bad_start
@@ -42,6 +42,8 @@ _CONFIDENT = 0.1
 # Newton steps move a row that has only to go on by 1, those in a kept Hessian by less; a step that
 # moves none by more than this is near its end. How often steps are doubled.
 _NEAR, _MOST_DOUBLINGS = 0.05, 9
+# The share of the bound of the curvature that rows may have.
+_TYPICAL = 0.01
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
 
@@ -292,11 +294,11 @@ class _Run:
         )
         failed = self._t == 0.0
         stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
-        if (certain or stuck) and self.may_separate and self._partly_separated():
-            return StopReason.SEPARABLE
         if certain and self._is_far():
             self._n_far = min(self._n_far + 1, _MOST_DOUBLINGS)
             return None
+        if (certain or stuck) and self.may_separate and self._partly_separated():
+            return StopReason.SEPARABLE
         if certain:
             # A basis, once it was asked for, has told that there was nothing to be seen.
             blind = metric.is_blind and self.framed.basis is None
@@ -314,12 +316,12 @@ class _Run:
         What is left is about the decrement only where a Newton step moves no row by much, in units
         of 1 / nu (Bach 2010, "Self-concordant analysis for logistic regression", proposition 2):
         else a row of large numbers may hold the coefficients with next to no loss. Against rows
-        that move farther only the ridge counts: along each of them it leaves
-        ``(g^T x_i)^2 / (2 l2 |x_i|^2)``. Steps from there are doubled, as each of them moves such
-        a row by about 1.
+        that move farther, count a ridge and the other rows alone: with h their least curvature
+        along a column, or about so, ``(g^T x_i)^2 / (2 h |x_i|^2)`` is left along each of them.
+        Steps from there are doubled, as each of them moves such a row by about 1.
         """
         nu, framed = self.framed.loss.self_concordance, self.framed
-        if nu is None or not self.is_penalised:
+        if nu is None:
             return False
         step = self._t * self._direction
         if self._stepped is not framed:  # the row space was left
@@ -327,8 +329,11 @@ class _Run:
         rows = self.metric.rows if self.metric.is_kept else framed  # that bend the bound
         if nu * largest_move(rows, step) <= _NEAR:
             return False
-        left = along_movers(rows, self.at.gradient, step, _NEAR / nu)
-        return left > 2.0 * framed.penalty.curvature(framed.shape)[:-1].min() * self.tolerance
+        left, squares = beside_movers(rows, self.at.gradient, step, _NEAR / nu)
+        curvature = framed.penalty.curvature(framed.shape)[:-1, 0]
+        if not self.is_penalised:
+            curvature = _TYPICAL * framed.curvature_scale * squares
+        return left > 2.0 * curvature.min() * self.tolerance > 0.0
 
     def _all_separated(self):
         """Whether theta separates the classes: without a penalty, do not run after an optimum."""
