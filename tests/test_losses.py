@@ -1,5 +1,7 @@
 """Losses against arbitrary precision, central differences and their definitions."""
 
+import tracemalloc
+
 import mpmath
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS
 
 from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
+from gdregress.rows.containers import design_of
 
 each_kind = pytest.mark.parametrize("name", KINDS)
 EPS = np.finfo(float).eps
@@ -310,3 +313,19 @@ def test_the_losses_of_a_batch_also_far_on_the_wrong_side(z, weight):
     assert_allclose(total, float(mpmath.fdot(rows, shares)), rtol=1e-12)
     exact = [[float(1 / (1 + mpmath.exp(-one)))] for one in z[:, 0]]
     assert_allclose(residual, exact - y, atol=4 * EPS)
+
+
+def test_the_hessian_of_many_classes_takes_little_memory_beside_itself():
+    """A row has a number for each pair of classes: 45,000 of 300."""
+    rng = np.random.default_rng(0)
+    X, p = rng.standard_normal((2000, 2)), rng.dirichlet(np.ones(300), 2000)
+    tracemalloc.start()
+    try:
+        hessian = SoftmaxLoss.hessian(design_of(X), p[:, None], None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * hessian.nbytes + 2**25
+    A = np.column_stack([X, np.ones(2000)])
+    own = np.einsum("i,ij,il->jl", p[:, 7] * (1.0 - p[:, 7]), A, A)
+    assert_allclose(hessian.reshape(3, 300, 3, 300)[:, 7, :, 7], own, rtol=1e-9)

@@ -265,7 +265,7 @@ class SoftmaxLoss(Loss):
             gram = np.dot(p if sample_weight is None else p * sample_weight, p.T)
             np.fill_diagonal(gram, 0.0)
             return np.diag(gram.sum(axis=0)) - gram
-        slab, grams = max(256, _PAIR_NUMBERS // len(first)), 0.0
+        slab, grams = max(8, _PAIR_NUMBERS // len(first)), 0.0
         for begin in range(0, n_rows, slab):
             end = min(begin + slab, n_rows)
             run = p[:, begin:end]
