@@ -42,7 +42,7 @@ _CONFIDENT = 0.1
 # Newton steps move a row that has only to go on by 1, those in a kept Hessian by less; a step that
 # moves none by more than this is near its end. How often steps are doubled.
 _NEAR, _MOST_DOUBLINGS = 0.05, 9
-# The share of the bound of the curvature that rows may have.
+# The share of the bound of the curvature that is counted on in rows: a guess, and a cautious one.
 _TYPICAL = 0.01
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
