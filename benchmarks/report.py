@@ -248,6 +248,11 @@ def thread_text(count):
     return "threads as they are" if count is None else f"{count} thread{'s' if count > 1 else ''}"
 
 
+def at_the_loosest(row):
+    """The ratio had gdregress been tuned as the peers are, to the loosest ``tol`` that reaches."""
+    return row["value"] / row["facts"].get("time at the loosest tol", 1.0)
+
+
 def geometric_mean(values):
     return float(np.exp(np.mean(np.log(values))))
 
