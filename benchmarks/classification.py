@@ -335,8 +335,8 @@ def _other(group, case, count, ours, tuned, problem, reference, options):
     intelex = tuned.peer.library == "scikit-learn-intelex"
     figure = case.intelex if intelex else case.others
     row = Row(group, case.name, tuned.peer.name, figure=figure, threads=count)
-    row.our_error, row.failed, row.shape = ours.gap, ours.failed, problem.shape_text
-    row.note = tuned.note
+    row.our_error, row.failed, row.facts = ours.gap, ours.failed, ours.facts
+    row.shape, row.note = problem.shape_text, tuned.note
     if tuned.reached:
         _time(row, ours, tuned, problem, reference, case.accuracy, options)
     else:
