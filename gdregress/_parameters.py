@@ -121,7 +121,7 @@ def _choice(estimator, checked, penalty, asked_by):
 def _differs(checked, name):
     """Whether a parameter is not what it is by default."""
     value, default = checked[name], _DEFAULTS[name]
-    return not (isinstance(value, type(default)) and value == default)
+    return not (value is default or (isinstance(value, type(default)) and value == default))
 
 
 def _check_line_search(estimator, checked, rule):

@@ -7,7 +7,10 @@ Every message names the object, the parameter, what is accepted, and the value r
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any
 
@@ -108,5 +111,22 @@ def either(words: Collection[str]) -> str:
 
 def check_ranges(owner: Any) -> dict[str, Any]:
     """The parameters of an object that have a range beside its constructor, each checked."""
-    name, ranges = type(owner).__name__, owner._ranges
-    return {key: each.check(name, key, getattr(owner, key)) for key, each in ranges.items()}
+    kind, checked = type(owner), {}
+    defaults = _accepted_defaults(kind)
+    for key, each in owner._ranges.items():
+        value = getattr(owner, key)
+        # Nearly all are the very objects that the constructor offers.
+        is_default = key in defaults and value is defaults[key]
+        checked[key] = value if is_default else each.check(kind.__name__, key, value)
+    return checked
+
+
+@cache
+def _accepted_defaults(kind: type) -> dict[str, Any]:
+    """The defaults of a constructor that their ranges accept as they are."""
+    accepted, ranges = {}, kind._ranges  # type: ignore[attr-defined]
+    for key, parameter in signature(kind).parameters.items():
+        with suppress(KeyError, TypeError, ValueError):
+            if ranges[key].check(kind.__name__, key, parameter.default) is parameter.default:
+                accepted[key] = parameter.default
+    return accepted

@@ -155,6 +155,17 @@ def test_bad_parameter(estimator, name, value):
     model.predict(X)  # as before
 
 
+class _WithABadDefault(LogisticRegression):
+    def __init__(self, *, tol=-1.0):
+        super().__init__(tol=tol)
+
+
+def test_a_default_of_a_subclass_is_checked_too():
+    with pytest.raises(ValueError, match="'tol' of _WithABadDefault must be a number >= 0"):
+        _WithABadDefault().fit(*good_data()[:2])
+    _WithABadDefault(tol=1e-3).fit(*good_data()[:2])
+
+
 @each_estimator
 def test_parameters_are_checked_in_fit_only(estimator):
     model = estimator(learning_rate=-1, solver="sgd", max_iter=0)

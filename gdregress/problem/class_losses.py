@@ -59,9 +59,7 @@ class LogLoss(Separate):
     def sum_and_gradient(self, y, z, sample_weight):
         """With ``max(sigma, 1 - sigma) = 1 / (1 + e^-|t|)``, one exponential serves both.
 
-        Unweighted, the sum of logarithms is the logarithm of products: one in 512 is taken. A
-        factor is at least 1/2, so 512 of them do not underflow. Losses below rounding level,
-        1e-16 a row, vanish; :meth:`value` keeps them.
+        Losses below rounding level, 1e-16 a row, vanish; :meth:`value` keeps them.
         """
         sign, t = self._signed(y, z)
         gradient = expit(t)
@@ -70,8 +68,7 @@ class LogLoss(Separate):
         gradient *= sign
         value = np.maximum(t, 0.0, out=t)
         if sample_weight is None:
-            products = np.multiply.reduceat(factor, np.arange(0, len(z), 512), axis=0)
-            return value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2)), gradient
+            return _sum(value) - _sum_of_logarithms(factor), gradient
         value -= np.log(factor, out=factor)
         return np.dot(sample_weight, value[:, :, 0]), gradient
 
@@ -89,8 +86,7 @@ class LogLoss(Separate):
         curvature = np.multiply(smaller, larger, out=smaller)
         value = np.maximum(t, 0.0, out=t)
         if sample_weight is None:
-            products = np.multiply.reduceat(larger, np.arange(0, len(z), 512), axis=0)
-            total = value.sum(axis=(0, 2)) - np.log(products).sum(axis=(0, 2))
+            total = _sum(value) - _sum_of_logarithms(larger)
         else:
             value -= np.log(larger, out=larger)
             total = np.dot(sample_weight, value[:, :, 0])
@@ -289,6 +285,20 @@ class SoftmaxLoss(Loss):
     def log_probabilities(z):
         """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
         return z - logsumexp(z, axis=1, keepdims=True)
+
+
+def _sum(values):
+    """Of each model, from (n, M, K); a reduction that is called without NumPy's Python."""
+    return np.add.reduce(values, axis=(0, 2))
+
+
+def _sum_of_logarithms(factors):
+    """:func:`_sum` of the logarithms of factors from 1/2 to 1: the logarithm of their products.
+
+    One in 512 is taken: so many of them do not underflow.
+    """
+    products = np.multiply.reduceat(factors, np.arange(0, len(factors), 512), axis=0)
+    return _sum(np.log(products))
 
 
 @cache

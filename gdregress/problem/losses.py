@@ -160,7 +160,7 @@ class Loss:
 
     @staticmethod
     def moves(dz):
-        return np.abs(dz).max(axis=2)
+        return np.maximum.reduce(np.abs(dz), axis=2)
 
 
 class Separate(Loss):
@@ -179,10 +179,11 @@ class Separate(Loss):
     @staticmethod
     def hessian(design, rows, sample_weight):
         """Block-diagonal: a Gram matrix for each output."""
-        blocks = [design.gram(weight) for weight in weigh(rows[:, 0], sample_weight).T]
+        weights = weigh(rows[:, 0], sample_weight)
+        if weights.shape[1] == 1:
+            return design.gram(weights[:, 0])
+        blocks = [design.gram(weight) for weight in weights.T]
         n_outputs, size = len(blocks), len(blocks[0])
-        if n_outputs == 1:
-            return blocks[0]
         out = np.zeros((size, n_outputs, size, n_outputs))
         for k, block in enumerate(blocks):
             out[:, k, :, k] = block

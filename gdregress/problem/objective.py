@@ -92,6 +92,8 @@ class BlockObjective:
 
     _value = cached_property(lambda self: LossValue(self.loss))
     _gradient = cached_property(lambda self: LossGradient(self.loss))
+    _expansion = cached_property(lambda self: Expansion(self.loss))
+    _slope = cached_property(lambda self: Slope(self.loss))
     _batch_value = cached_property(lambda self: BatchValue(self.loss))
     _batch_gradient = cached_property(lambda self: BatchGradient(self.loss))
     _batch_loss_gradient = cached_property(lambda self: BatchLossGradient(self.loss))
@@ -217,7 +219,7 @@ class BlockObjective:
 
     def slope(self, theta, direction):
         """First and second derivative at theta of the objective along a direction (one model)."""
-        first, second = self.blocks.reduce(Slope(self.loss), theta, direction) / self.total_weight
+        first, second = self.blocks.reduce(self._slope, theta, direction) / self.total_weight
         bent = self._ridge * direction
         return float(first + np.vdot(bent, theta)), float(second + np.vdot(bent, direction))
 
@@ -227,7 +229,7 @@ class BlockObjective:
 
     def expansion(self, theta):
         """:meth:`value_and_gradient` and :meth:`hessian` at theta (one model), in one pass."""
-        total, gradient, hessian = self.blocks.reduce(Expansion(self.loss), theta)
+        total, gradient, hessian = self.blocks.reduce(self._expansion, theta)
         return *self._mean(theta, total, gradient), self._regular(hessian)
 
     def _regular(self, hessian):

@@ -61,7 +61,9 @@ class Penalty:
     def __init__(self, l2=0.0):
         self.l2 = _strength(l2)
         self.has_l2 = _is_any(self.l2)
-        self._root = math.sqrt(self.l2) if isinstance(self.l2, float) else np.sqrt(self.l2)
+        # Of every model, to broadcast against (n_features, n_models, n_outputs).
+        self._l2 = self.l2 if isinstance(self.l2, float) else self.l2[:, None]
+        self._root = math.sqrt(self._l2) if isinstance(self.l2, float) else np.sqrt(self._l2)
         self._scale = None  # theta[:-1] / _scale are the coefficients of the original columns
 
     def __str__(self):
@@ -85,10 +87,10 @@ class Penalty:
 
     def value(self, theta):
         """The penalty of each model, shape (n_models,)."""
-        value = self.rough_value(theta)
+        value = np.zeros(theta.shape[1]) if self.is_smooth else self.rough_value(theta)
         if self.has_l2:
             # alpha w^2, where w^2 alone might underflow or overflow
-            root = _by_model(self._root) * self._coef(theta)
+            root = self._root * self._coef(theta)
             is_one = theta.shape[1] == 1
             square = np.vdot(root, root) if is_one else np.einsum("jmk,jmk->m", root, root)
             value += 0.5 * square
@@ -103,7 +105,7 @@ class Penalty:
         if self.has_l2:
             coef = self._coef(theta)
             coef = coef if self._scale is None else coef / self._scale
-            gradient[:-1] += _by_model(self.l2) * coef
+            gradient[:-1] += self._l2 * coef
         return gradient
 
     def curvature(self, shape):
@@ -112,11 +114,11 @@ class Penalty:
         curvature = np.zeros(shape)
         if not self.has_l2:
             return curvature
-        curvature[:-1] = _by_model(self.l2)
+        curvature[:-1] = self._l2
         if self._scale is not None:
             scale = self._scale if len(shape) == 3 else self._scale[:, 0]
-            root = np.clip(_by_model(self._root) / scale, 1e-150, 1e150)
-            curvature[:-1] = np.where(_by_model(self.l2) > 0.0, root**2, 0.0)
+            root = np.clip(self._root / scale, 1e-150, 1e150)
+            curvature[:-1] = np.where(self._l2 > 0.0, root**2, 0.0)
         return curvature
 
     def proximal(self, theta, step):

@@ -55,6 +55,8 @@ class PerRow(NamedTuple):
 
 def _of_rows(args, begin, end):
     """The arguments for a run of rows."""
+    if PerRow not in map(type, args):
+        return args
     return [a.values[begin:end] if type(a) is PerRow else a for a in args]
 
 
@@ -97,7 +99,7 @@ class RowBlocks:
         self.workers = workers
         self.n_samples, self.n_features = self.design.n_rows, self.design.n_columns
         self.frame = Frame.identity(self.n_features)
-        self._kept = {}
+        self._kept, self._whole = {}, None
         if block_rows is None:
             n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
             block_rows = max(SIZE.least_rows, self.design.rows_in(n_bytes))
@@ -165,7 +167,9 @@ class RowBlocks:
         """
         n_blocks = self.n_blocks
         if n_blocks == 1:
-            return kernel(self._run(0, self.n_samples), *_of_rows(args, 0, self.n_samples))
+            if self._whole is None:
+                self._whole = self._run(0, self.n_samples)
+            return kernel(self._whole, *_of_rows(args, 0, self.n_samples))
         n_runs = min(n_blocks, self.n_runs)
 
         def run(number):
@@ -211,6 +215,7 @@ class RowBlocks:
     def __copy__(self):
         other = object.__new__(RowBlocks)
         vars(other).update(vars(self))
+        other._whole = None
         return other
 
     def in_frame(self, frame):

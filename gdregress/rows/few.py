@@ -46,14 +46,14 @@ class FewRows(DenseDesign):
             return super().times(theta)
         n_models, n_outputs = theta.shape[1:]
         if n_models * n_outputs == 1:
-            return np.dot(theta.reshape(-1), self._bordered_columns)[:, None, None]
-        z = np.dot(theta.reshape(len(theta), -1).T, self._bordered_columns)
+            return theta.reshape(-1).dot(self._bordered_columns)[:, None, None]
+        z = theta.reshape(len(theta), -1).T.dot(self._bordered_columns)
         return z.reshape(n_models, n_outputs, -1).transpose(2, 0, 1)
 
     def pull(self, r, s=None):
         r = weigh(r, s)
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
-        return np.dot(self._bordered_columns, flat).reshape(-1, *r.shape[1:])
+        return self._bordered_columns.dot(flat).reshape(-1, *r.shape[1:])
 
     def moments(self, s=None):
         if s is not None:
@@ -69,7 +69,7 @@ class FewRows(DenseDesign):
         columns = self._bordered_columns
         if s is not None:
             columns = np.multiply(columns, s, out=self._memory(len(columns)))
-        return np.dot(columns, self._bordered_columns.T)
+        return columns.dot(self._bordered_columns.T)
 
     def grams(self, weights):
         columns, n_weights = self._bordered_columns, weights.shape[1]
@@ -77,7 +77,7 @@ class FewRows(DenseDesign):
             return super().grams(weights)
         weighted = self._memory(n_weights, len(columns))
         np.multiply(weights.T[:, None], columns, out=weighted)
-        grams = np.dot(weighted.reshape(-1, self.n_rows), columns.T)
+        grams = weighted.reshape(-1, self.n_rows).dot(columns.T)
         return grams.reshape(n_weights, len(columns), -1)
 
 

@@ -92,7 +92,8 @@ class LargestMove(Largest):
     size: Callable
 
     def __call__(self, block, direction):
-        return np.array([self.size(block.design.times(direction)).max()])
+        sizes = self.size(block.design.times(direction))
+        return np.maximum.reduce(sizes, axis=None).reshape(1)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class ScaledCholesky:
 
     def __init__(self, matrix):
         diagonal = matrix.diagonal()
-        if not diagonal.min(initial=1.0) > 0.0:
+        if not np.minimum.reduce(diagonal, initial=1.0) > 0.0:
             raise linalg.LinAlgError("a diagonal element is not positive")
         self.unit = np.sqrt(diagonal)
         self.scaled = matrix / self.unit

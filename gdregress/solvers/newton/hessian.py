@@ -34,12 +34,12 @@ class FactoredHessian(NamedTuple):
 def factor_hessian(framed, hessian, singular):
     """A Hessian of the objective, factored."""
     # No entry is larger than those of the diagonal.
-    if not hessian.diagonal().max() < np.inf:
+    if not np.maximum.reduce(hessian.diagonal()) < np.inf:
         raise FloatingPointError("The Hessian overflows float64; rescale X to ordinary units.")
     if framed.loss.has_gauge:
         hessian = _without_gauge(hessian, framed)
     diagonal, dead = hessian.diagonal(), _NO_COLUMNS
-    if not diagonal.min() > 0.0:  # columns of zeros: nothing to learn, nothing to move
+    if not np.minimum.reduce(diagonal) > 0.0:  # columns of zeros: nothing to learn, nothing to move
         dead = np.flatnonzero(~(diagonal > 0.0))
         hessian = hessian.copy()
         hessian[dead] = hessian[:, dead] = 0.0

@@ -153,7 +153,7 @@ class _Run:
     @property
     def tolerance(self):
         """What the decrement is to fall to: ``1e-5 tol`` of the yardstick, or rounding level."""
-        rounding = 4.0 * _EPS * max(self.loss, _EPS * self._yardstick)
+        rounding = 4.0 * _EPS * max(self.at.loss[0], _EPS * self._yardstick)
         return max(_SHARE * self.tol * self._yardstick, rounding)
 
     def record(self, history, iteration, validation):
@@ -274,7 +274,7 @@ class _Run:
         self._direction, self._stepped = direction, self.framed
         self.metric.remember(before, self.at, self._t)
         if not self._is_last and self._t > 0.0:
-            self._is_last = self.metric.proves(self.at, self.tolerance)
+            self._is_last = self.metric.proves(self.at, tolerance)
 
     def _change_basis(self):
         """Go on in orthonormal columns where those of X are nearly dependent; whether it did."""
