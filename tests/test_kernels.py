@@ -370,6 +370,32 @@ def test_movers(layout, weighted, frame_name, name, tmp_path):
 @each_layout_and_frame
 @each_weighting
 @pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_the_rows_that_a_step_hardly_moves(layout, weighted, frame_name, name, tmp_path):
+    X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
+    kind, weight = KINDS[name], weights(weighted)
+    y, step = kind.draw(np.random.default_rng(3), N_ROWS), draw_theta(kind, 1)
+    theta, direction = draw_theta(kind, 1, seed=8), draw_theta(kind, 1, seed=9)
+    A = Plain(kind, (plain_X - frame.shift) / frame.scale, y).A
+
+    def moves(d):
+        return np.array([kind.loss.moves(row[None, None])[0, 0] for row in A @ d[:, 0]])
+
+    most = np.unique(moves(step).round(9))[N_ROWS // 2 :][:2].mean()  # between two of them
+    still = (moves(step) <= most) + 0.0
+    expected = np.array([max(moves(direction) * still)])
+    kernel = kernels.LargestMoveBeside(kind.loss.moves, most)
+    assert_reduces_to(expected, kernel, X, y, weight, direction, step, frame=frame)
+    kept = still if weight is None else still * weight
+    kernel = of_loss.ExpansionBeside(kind.loss, most)
+    for found in reduced(kernel, X, y, weight, theta, step, frame=frame):
+        for wanted in reduced(of_loss.Expansion(kind.loss), X, y, kept, theta, frame=frame):
+            for one, other in zip(found, wanted):
+                assert_allclose(one, other, rtol=1e-11, atol=1e-12)
+
+
+@each_layout_and_frame
+@each_weighting
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
 def test_margin(layout, weighted, frame_name, name, tmp_path):
     X, plain_X, frame = laid_out(layout, tmp_path, frame_name)
     kind, weight = KINDS[name], weights(weighted)

@@ -20,6 +20,7 @@ __all__ = [
     "CurvedProduct",
     "CurvedSquares",
     "Expansion",
+    "ExpansionBeside",
     "GramsAlongAxes",
     "Hessian",
     "LeastHessian",
@@ -95,6 +96,19 @@ class Expansion(_OfLoss, Sum):
         z = design.times(theta)
         total, residual, curvature = self.loss.sum_gradient_and_curvature(y, z, s)
         return total, design.pull(residual, s), self.loss.hessian(design, curvature, s)
+
+
+@dataclass(frozen=True)
+class ExpansionBeside(Expansion):
+    """:class:`Expansion` of the rows that a step moves by no more than `most`; see ``moves`` of the
+    losses."""
+
+    most: float
+
+    def __call__(self, block, theta, step):
+        still = self.loss.moves(block.design.times(step))[:, 0] <= self.most
+        weight = weigh(still + 0.0, block.sample_weight)
+        return super().__call__(block._replace(sample_weight=weight), theta)
 
 
 class Slope(_OfLoss, Sum):

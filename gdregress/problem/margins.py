@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..rows.kernels import LargestLeverage, LargestMove, Movers
+from ..rows.kernels import LargestLeverage, LargestMove, LargestMoveBeside, Movers
 from .kernels import ConjugateValue, Margin, SmallestRival
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "conjugate_value",
     "largest_leverage",
     "largest_move",
+    "largest_move_beside",
     "margins",
     "smallest_rival",
 ]
@@ -30,6 +31,13 @@ def smallest_rival(objective, theta):
 def largest_move(objective, direction):
     """The most that a step moves a row; see ``moves`` of the losses."""
     return float(objective.blocks.reduce(LargestMove(objective.loss.moves), direction)[0])
+
+
+def largest_move_beside(objective, direction, step, size):
+    """:func:`largest_move` along a direction of the rows that a step moves by no more than a
+    size."""
+    kernel = LargestMoveBeside(objective.loss.moves, size)
+    return float(objective.blocks.reduce(kernel, direction, step)[0])
 
 
 def beside_movers(objective, gradient, direction, size):

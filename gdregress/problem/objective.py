@@ -48,6 +48,7 @@ from .kernels import (
     BatchValue,
     CurvedExpansion,
     Expansion,
+    ExpansionBeside,
     Hessian,
     LeastHessian,
     LossGradient,
@@ -222,6 +223,12 @@ class BlockObjective:
         first, second = self.blocks.reduce(self._slope, theta, direction) / self.total_weight
         bent = self._ridge * direction
         return float(first + np.vdot(bent, theta)), float(second + np.vdot(bent, direction))
+
+    def expansion_beside(self, theta, step, size):
+        """:meth:`expansion` without the rows that a step moves by more than a size."""
+        kernel = ExpansionBeside(self.loss, size)
+        total, gradient, hessian = self.blocks.reduce(kernel, theta, step)
+        return *self._mean(theta, total, gradient), self._regular(hessian)
 
     def least_hessian(self, theta, radius):
         """What the Hessian is at least, wherever no row moves by more than `radius` from theta."""

@@ -26,6 +26,7 @@ __all__ = [
     "Largest",
     "LargestLeverage",
     "LargestMove",
+    "LargestMoveBeside",
     "LargestRow",
     "Least",
     "LinearPredictor",
@@ -94,6 +95,19 @@ class LargestMove(Largest):
     def __call__(self, block, direction):
         sizes = self.size(block.design.times(direction))
         return np.maximum.reduce(sizes, axis=None).reshape(1)
+
+
+@dataclass(frozen=True)
+class LargestMoveBeside(Largest):
+    """:class:`LargestMove` of the rows that a step moves by no more than `most`; 0 of none."""
+
+    size: Callable
+    most: float
+
+    def __call__(self, block, direction, step):
+        moves = self.size(block.design.times(direction))
+        still = self.size(block.design.times(step)) <= self.most
+        return np.array([moves.max(where=still, initial=0.0)])
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ import numpy as np
 
 from ...history import StopReason
 from ...problem.basis import worthwhile_basis
-from ...problem.margins import beside_movers, largest_move, margins, smallest_rival
+from ...problem.margins import largest_move, margins, smallest_rival
 from ...rows.few import of_few_rows
 from ...rows.parts import in_parts
 from ..needs import bad_start
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
 from .krylov import KrylovMetric
+from .movers import is_far
 from .row_space import RowSpace
 from .separation import AT_REST, Separation, separation_near
 from .steps import backtrack, first_length, with_gradient
@@ -39,11 +40,8 @@ _EPS = np.finfo(np.float64).eps
 _SHARE = 1e-5
 # A loss below this share of that at zero is worth a pass over X to see if the classes separate.
 _CONFIDENT = 0.1
-# Newton steps move a row that has only to go on by 1, those in a kept Hessian by less; a step that
-# moves none by more than this is near its end. How often steps are doubled.
-_NEAR, _MOST_DOUBLINGS = 0.05, 9
-# The share of the bound of the curvature that is counted on in rows: a guess, and a cautious one.
-_TYPICAL = 0.01
+# How long steps get where each of them moves a row by about 1, see ``movers``.
+_LONGEST = 512.0
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
 
@@ -109,7 +107,7 @@ class _Run:
         self.may_separate = hasattr(objective.loss, "margin") and not self.is_penalised
         self.separation = None
         self._asked = self._begun = self._is_last = False
-        self._n_far = 0
+        self._length = 1.0
         self._choose, space = choose, None
         self._is_at_zero = not theta.any()
         if self._is_at_zero:  # another start may lie outside the row space
@@ -125,7 +123,8 @@ class _Run:
         if not self._is_at_zero:
             self._at_zero = float(self.framed.value(np.zeros_like(self.at.theta))[0])
         self._yardstick = min(self.loss, self._at_zero)
-        self._update = self._t = math.nan
+        self._update = self._t = self._fell = math.nan
+        self._decrement = math.inf
 
     def _enter(self, frame, theta, choose):
         """Work in a frame from here on, theta being of the original columns."""
@@ -262,15 +261,17 @@ class _Run:
         if self.metric.gives_up:
             self._leave_the_metric()
             direction, decrement = self.metric.direction(self.at, tolerance)
+        self._decrement = decrement
         # The step of a full metric squares what the decrement measured before it, or nearly so.
         self._is_last = decrement <= tolerance
         look, length = self.metric.look, 1.0
         if self._is_last:
-            look, length = partial(with_gradient, self.framed), 2.0**self._n_far
+            look, length = partial(with_gradient, self.framed), self._length
         elif self.framed.loss.self_concordance is not None:  # else its curvature may jump
             length = first_length(self.at, direction, decrement)
         before = self.at
         self.at, self._t = backtrack(before, direction, look, length)
+        self._fell = float(before.loss[0]) - self.loss
         self._direction, self._stepped = direction, self.framed
         self.metric.remember(before, self.at, self._t)
         if not self._is_last and self._t > 0.0:
@@ -292,11 +293,12 @@ class _Run:
         certain = self._is_last or (
             metric.is_kept and metric.certifies(self.at.theta, self.at.gradient, self.tolerance)
         )
-        failed = self._t == 0.0
+        is_far = certain and self._is_far()
+        # A shortened step that lowers nothing is rounding.
+        failed = self._t == 0.0 or (is_far and self._t < 1.0 and self._fell <= 0.0)
         stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
-        if certain and self._is_far():
-            self._n_far = min(self._n_far + 1, _MOST_DOUBLINGS)
-            return None
+        self._length = self._next_length() if is_far else 1.0
+        certain = certain and not is_far
         if (certain or stuck) and self.may_separate and self._partly_separated():
             return StopReason.SEPARABLE
         if certain:
@@ -310,30 +312,28 @@ class _Run:
         return None
 
     def _is_far(self):
-        """Whether the last step moved rows by more than a decrement allows for, which hold theta.
+        """Whether the decrement says little of what is left; see ``movers``."""
+        direction = self._in_the_frame(self._direction)
+        return is_far(
+            self.framed,
+            self.metric,
+            self.at,
+            direction,
+            self._t,
+            self._decrement,
+            self.tolerance,
+        )
 
-        A row far on its own side bends the loss less by a factor of e for each unit that it moves.
-        What is left is about the decrement only where a Newton step moves no row by much, in units
-        of 1 / nu (Bach 2010, "Self-concordant analysis for logistic regression", proposition 2):
-        else a row of large numbers may hold the coefficients with next to no loss. Against rows
-        that move farther, count a ridge and the other rows alone: with h their least curvature
-        along a column, or about so, ``(g^T x_i)^2 / (2 h |x_i|^2)`` is left along each of them.
-        Steps from there are doubled, as each of them moves such a row by about 1.
-        """
-        nu, framed = self.framed.loss.self_concordance, self.framed
-        if nu is None:
-            return False
-        step = self._t * self._direction
-        if self._stepped is not framed:  # the row space was left
-            step = framed.frame.enter(self._stepped.frame.leave(step))
-        rows = self.metric.rows if self.metric.is_kept else framed  # that bend the bound
-        if nu * largest_move(rows, step) <= _NEAR:
-            return False
-        left, squares = beside_movers(rows, self.at.gradient, step, _NEAR / nu)
-        curvature = framed.penalty.curvature(framed.shape)[:-1, 0]
-        if not self.is_penalised:
-            curvature = _TYPICAL * framed.curvature_scale * squares
-        return left > 2.0 * curvature.min() * self.tolerance > 0.0
+    def _in_the_frame(self, step):
+        """A step of the frame that it was made in, which may have been left."""
+        if self._stepped is self.framed:
+            return step
+        return self.framed.frame.enter(self._stepped.frame.leave(step))
+
+    def _next_length(self):
+        """Twice the last step, or 1 where that was too long: the loss rises again at its end."""
+        slope = float(np.vdot(self.at.gradient, self._in_the_frame(self._direction)))
+        return min(2.0 * self._t, _LONGEST) if self._t >= 1.0 and slope < 0.0 else 1.0
 
     def _all_separated(self):
         """Whether theta separates the classes: without a penalty, do not run after an optimum."""
