@@ -42,7 +42,8 @@ def softmax_objective(X, y, weight, fit_intercept=True, alpha=ALPHA):
 
 
 def diagonal(at, before=None):
-    along = DecrementBound(at.curvature, at.objective).along
+    is_single = at.theta.shape[2] == 1
+    along = DecrementBound(at.curvature, at.objective).along if is_single else None
     return _Diagonal(at.curvature, at.objective, along, before)
 
 
@@ -111,19 +112,38 @@ def test_a_point_within_the_bound_ends_the_iteration_there():
     assert any(proven)
 
 
-def test_the_preconditioner_knows_no_means():
-    X, y, weight = table()
+@pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
+def test_the_preconditioner_knows_no_means(kind, n_outputs):
+    X, _, weight = table()
     rng = np.random.default_rng(2)
-    shift, coef = rng.normal(0.0, 3.0, N_FEATURES), rng.standard_normal(N_FEATURES)
-    r, solved = rng.standard_normal(N_FEATURES + 1), []
+    y = KINDS[kind].draw(rng, N_ROWS)
+    shift, coef = rng.normal(0.0, 3.0, N_FEATURES), rng.standard_normal((N_FEATURES, n_outputs))
+    r, solved = rng.standard_normal((N_FEATURES + 1, n_outputs)), []
     for by in (np.zeros(N_FEATURES), shift):
-        theta = np.append(coef, by @ coef)[:, None, None]
-        at = objective(X - by, y, weight).at(theta)
+        theta = np.vstack([coef, by @ coef])[:, None]
+        blocks = RowBlocks(X - by, y, weight)
+        at = BlockObjective(blocks, KINDS[kind].loss, ElasticNet(ALPHA), n_outputs).at(theta)
         # The gradient by the columns less their shift: g_W - shift g_b
-        inside = np.append(r[:-1] - by * r[-1], r[-1])[:, None, None]
-        solved.append(diagonal(at).solve(inside)[:, 0, 0])
+        inside = np.vstack([r[:-1] - np.outer(by, r[-1]), r[-1]])[:, None]
+        solved.append(diagonal(at).solve(inside)[:, 0])
     assert_allclose(solved[1][:-1], solved[0][:-1], rtol=1e-10)
     assert_allclose(solved[1][-1] - shift @ solved[1][:-1], solved[0][-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_preconditioner_of_several_classes_is_one(fit_intercept):
+    X, _, weight = table()
+    y = KINDS["softmax"].draw(np.random.default_rng(7), N_ROWS)
+    theta = np.random.default_rng(8).standard_normal((N_FEATURES + 1, 1, 3))
+    theta[-1] *= fit_intercept
+    at = softmax_objective(X, y, weight, fit_intercept).at(theta)
+    units = np.eye(theta.size).reshape(theta.size, *theta.shape)
+    P = np.stack([diagonal(at).solve(unit).ravel() for unit in units])
+    assert_allclose(P, P.T, atol=1e-12 * abs(P).max())
+    # The gauge of the intercepts, or the intercepts that are not fitted, which nothing moves.
+    moving = np.linalg.eigvalsh(P)
+    assert (moving > 1e-10 * moving[-1]).sum() == theta.size - (1 if fit_intercept else 3)
+    assert moving[0] > -1e-12 * moving[-1]
 
 
 def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():

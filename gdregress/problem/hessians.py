@@ -12,6 +12,8 @@ And of one over rows alone:
 
 ``intercepts()`` : shape (n_outputs, n_outputs)
     The block of the intercepts.
+``own_intercepts()`` : shape of theta
+    The column of each intercept in the block of its output.
 ``blocks_along(axes, rows)`` : shape (n_outputs, q + 1, q + 1)
     ``W^T H_kk W`` with the block H_kk of each output and axes W of shape (n_features + 1, q + 1),
     the last that of the intercept; `rows` are the blocks of ``X W`` without it.
@@ -26,6 +28,7 @@ from .kernels import (
     CurvedIntercepts,
     CurvedProduct,
     CurvedSquares,
+    CurvedSums,
     GramsAlongAxes,
 )
 
@@ -73,6 +76,12 @@ class AppliedHessian:
             return np.zeros((objective.shape[1],) * 2)
         kernel = CurvedIntercepts(objective.loss)
         return objective.blocks.reduce(kernel, PerRow(self._rows)) / objective.total_weight
+
+    def own_intercepts(self):
+        objective = self._objective
+        kernel = CurvedSums(objective.loss)
+        sums = objective.blocks.reduce(kernel, PerRow(self._rows)) / objective.total_weight
+        return sums if objective.fit_intercept else np.zeros_like(sums)
 
     def blocks_along(self, axes, rows):
         objective = self._objective

@@ -19,6 +19,7 @@ __all__ = [
     "CurvedIntercepts",
     "CurvedProduct",
     "CurvedSquares",
+    "CurvedSums",
     "Expansion",
     "ExpansionBeside",
     "GramsAlongAxes",
@@ -155,6 +156,14 @@ class CurvedSquares(_OfLoss, Sum):
     def __call__(self, block, curvature):
         rows = self.loss.curvature_diagonal(curvature)
         return block.design.pull_squares(rows, block.sample_weight)
+
+
+class CurvedSums(_OfLoss, Sum):
+    """The sums of the columns, rows weighing as they bend each output; of the shape of theta."""
+
+    def __call__(self, block, curvature):
+        rows = self.loss.curvature_diagonal(curvature)
+        return block.design.pull(rows, block.sample_weight)
 
 
 class CurvedIntercepts(_OfLoss, Sum):

@@ -25,8 +25,9 @@ __all__ = ["preconditioner"]
 
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
-# Eliminating the intercept leaves no less than this of the diagonal.
-_LEFT = 1e-6
+# Eliminating the intercepts leaves no less than this of the diagonal; curvature of these below this
+# share of the largest is none.
+_LEFT, _NONE = 1e-6, 1e-10
 # Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
@@ -39,7 +40,7 @@ _SUBSPACE_STEPS = 2
 def preconditioner(hessian, framed, along=None, before=None):
     """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal.
 
-    Of one output `along` is the column of the intercept in H; `before` is the preconditioner of the
+    `along` is the column of the intercept in H, of one output; `before` is what preconditioned the
     last step of Newton, None at the first.
     """
     n_features, has_gauge = framed.shape[0], framed.loss.has_gauge
@@ -53,20 +54,22 @@ def preconditioner(hessian, framed, along=None, before=None):
 
 
 class _Diagonal:
-    """The diagonal of the Hessian; what does not move stays. Of one output, without the intercept.
+    """The diagonal of the Hessian; what does not move stays. Without the intercepts.
 
-    With (c, d) the column of the intercept in H, and P the diagonal by the coefficients,
+    With D the block of the intercepts in H, c_k the column of intercept k in the block of its
+    output, P the diagonal by the coefficients, and ``mean_k = c_k / D_kk``,
 
-        r -> (u, (r_b - c^T u) / d),    u = (r_W - c r_b / d) / (P - c^2 / d).
+        r -> (u, D^+ r_b - mean^T u),    u_k = (r_k - mean_k r_bk) / (P_k - D_kk mean_k^2).
 
-    The means of the columns, which the intercept takes up, play no part in this; of sparse columns,
-    which nobody can shift, they are most of what makes conjugate gradients slow.
+    The means of the columns, which the intercepts take up, play no part in this; of sparse columns,
+    which nobody can shift, they are most of what makes conjugate gradients slow. Rows weigh in them
+    as they bend the output.
 
     Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
     rows, with eigenvalues whose mean is ``ridge + 1/m sum_j P_j - ridge_j``. A diagonal that
     differs in every column would tear apart what is one eigenvalue: P_j is no less than that mean,
     and so the same of all rare columns. It then serves the next steps of Newton too, times the
-    change of d, the mean curvature of an output, until one has fallen or grown to its double.
+    change of D_kk, the mean curvature of an output, until one has fallen or grown to its double.
     """
 
     lasts = 0
@@ -76,37 +79,33 @@ class _Diagonal:
     def __init__(self, hessian, framed, along=None, before=None):
         self._ridge = framed.penalty.curvature(framed.shape)[:-1, None]
         is_wide = (self._ridge > 0.0).all() and len(self._ridge) > framed.blocks.n_samples
-        self._curvature, self._made = np.zeros(framed.shape[1]), None
-        if along is not None:
-            self._curvature = along[-1, 0]
-        elif is_wide:
-            self._curvature = hessian.intercepts().diagonal()
+        D = hessian.intercepts() if along is None else along[-1]
+        self._curvature, self._made = D.diagonal(), None
         if is_wide and before is not None:
             self._made = before.still_good(self._curvature)
         if self._made is None:
-            self._made = self._curvature, hessian.diagonal()
-        diagonal = self._changed()
-        self._share = None
-        if along is not None and self._curvature[0] > 0.0:
-            self._share = along[:-1] / along[-1]
-            least = _LEFT * diagonal[:-1]
-            diagonal[:-1] = np.maximum(diagonal[:-1] - along[:-1] * self._share, least)
+            own = hessian.own_intercepts() if along is None else along
+            self._made = self._curvature, hessian.diagonal(), _quotient(own[:-1], self._curvature)
+        diagonal, self._mean = self._changed(), self._made[2]
+        if along is not None:
+            self._mean = _quotient(along[:-1], self._curvature)
+        least = _LEFT * diagonal[:-1]
+        diagonal[:-1] = np.maximum(diagonal[:-1] - self._curvature * self._mean**2, least)
         if is_wide:
             mean = (diagonal[:-1] - self._ridge).sum(axis=0) / framed.blocks.n_samples
             diagonal[:-1] = np.maximum(diagonal[:-1], self._ridge + mean)
         self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
-        if self._share is not None:
-            self._lent = self._inverse[:-1] * self._share
+        self._of_intercepts = np.linalg.pinv(D, rcond=_NONE, hermitian=True)
 
     def still_good(self, curvature):
         """What was made of H, and at which mean curvatures, if they are about the same; or None."""
-        before, _ = self._made
+        before = self._made[0]
         same = (0.5 * before < curvature) & (curvature < 2.0 * before)
         return self._made if same.all() else None
 
     def _changed(self):
         """The diagonal of H, times the changes of the mean curvatures since it was made."""
-        before, diagonal = self._made
+        before, diagonal, _ = self._made
         if self._curvature is before:
             return diagonal.copy()
         change = self._curvature / before
@@ -115,11 +114,17 @@ class _Diagonal:
         return changed
 
     def solve(self, r):
-        z = self._inverse * r
-        if self._share is not None:
-            z[:-1] -= self._lent * r[-1]
-            z[-1] -= np.vdot(self._share, z[:-1])
+        z, pull = np.empty_like(r), r[-1, 0]
+        u = np.multiply(self._mean, pull, out=z[:-1])
+        np.subtract(r[:-1], u, out=u)
+        u *= self._inverse[:-1]
+        z[-1, 0] = self._of_intercepts @ pull - np.einsum("jmk,jmk->k", self._mean, u)
         return z
+
+
+def _quotient(a, b):
+    """``a / b``; 0 where b is."""
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0.0)
 
 
 class _Blocks:
