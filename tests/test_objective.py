@@ -152,19 +152,19 @@ def test_batch_gradients_average_to_the_full_gradient(name, weighted):
 @each_weighting
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_batch_values_and_gradients_average_to_the_textbooks(name, weighted, is_sparse):
-    """For several models and for one, and with the penalty in every batch."""
+    """With the penalty in every batch."""
     problem = Case(name, weighted=weighted)
     objective = problem.objective(is_sparse=is_sparse)
-    for theta in (problem.direction, problem.theta):
-        value, gradient = np.zeros(theta.shape[1]), np.zeros_like(theta)
+    for m in range(problem.direction.shape[1]):
+        theta = problem.direction[:, m]
+        value, gradient = 0.0, np.zeros_like(theta)
         for batch in objective.blocks.batches(np.random.default_rng(0), 7):
             share = batch.rows.shape[0] / N_ROWS
-            of_batch = objective.batch_value_and_gradient(batch, theta)
+            of_batch = objective.batch_value_and_gradient(batch, theta.ravel())
             value += share * of_batch[0]
-            gradient += share * of_batch[1]
-        for m in range(theta.shape[1]):
-            assert_allclose(value[m], problem.plain.loss(theta[:, m]), rtol=1e-12)
-            assert_allclose(gradient[:, m], problem.plain.gradient(theta[:, m]), atol=1e-12)
+            gradient += share * of_batch[1].reshape(theta.shape)
+        assert_allclose(value, problem.plain.loss(theta), rtol=1e-12)
+        assert_allclose(gradient, problem.plain.gradient(theta), atol=1e-12)
 
 
 @each_kind

@@ -97,13 +97,12 @@ class LogLoss(Separate):
 
         Where that leaves float64, far on the wrong side, it is made from z.
         """
-        if z.ndim == 2:
-            residual = expit(z)
-            residual -= y
-            value = np.log1p(np.copysign(residual[:, 0], _MINUS))
-            total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
-            if total > -math.inf:
-                return -float(total), residual
+        residual = expit(z)
+        residual -= y
+        value = np.log1p(np.copysign(residual[:, 0], _MINUS))
+        total = np.add.reduce(value) if sample_weight is None else np.dot(sample_weight, value)
+        if total > -math.inf:
+            return -float(total), residual
         return super().of_batch(y, z, sample_weight)
 
     @staticmethod

@@ -234,13 +234,17 @@ class BatchGradient(_OfLoss):
 
 
 class BatchLossGradient(_OfLoss):
-    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch, a number of one model, and its gradient, from
-    one product."""
+    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch and its gradient, from one product, of one
+    model: a number and a vector, theta being one, in the order of ``theta.ravel()``."""
 
     def __call__(self, batch, theta):
-        _, y, s = batch
-        total, residual = self.loss.of_batch(y, batch.times(theta), s)
-        return total, batch.pull(weigh(residual, s))
+        A, y, s = batch
+        size = A.shape[1]
+        if len(theta) == size:
+            total, residual = self.loss.of_batch(y, A.dot(theta)[:, None], s)
+            return total, A.T.dot(weigh(residual, s)[:, 0])
+        total, residual = self.loss.of_batch(y, A.dot(theta.reshape(size, -1)), s)
+        return total, A.T.dot(weigh(residual, s)).ravel()
 
 
 class BatchValue(_OfLoss):

@@ -16,9 +16,9 @@ The contract of every loss, of squares here and of classes in ``class_losses``, 
     and y with an axis for the models; it may overwrite z.
 ``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
     The weighted sum of the values, and the same gradient: what a pass over the rows needs.
-``of_batch(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
-    The same of few rows, in as few calls as it takes: z of shape (n, K) (one model), where the sum
-    is a number, or (n, M, K); it may overwrite z.
+``of_batch(y, z, sample_weight)`` : a number and an array of shape (n, K)
+    The same of few rows and one model, in as few calls as it takes: z of shape (n, K), which it may
+    overwrite.
 ``best_constant(y, sample_weight, fit_intercept)`` : float
     ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
     The root, for squares of small targets underflow.
@@ -152,9 +152,7 @@ class Loss:
         return *self.sum_and_gradient(y, z, sample_weight), self.curvature(y, z)
 
     def of_batch(self, y, z, sample_weight):
-        """:meth:`sum_and_gradient` of few rows, in as few calls as it takes; z is overwritten."""
-        if z.ndim == 3:
-            return self.sum_and_gradient(y, z, sample_weight)
+        """:meth:`sum_and_gradient` of few rows and one model."""
         total, gradient = self.sum_and_gradient(y, z[:, None], sample_weight)
         return float(total[0]), gradient[:, 0]
 
@@ -216,6 +214,12 @@ class SquaredLoss(Separate):
     def value_and_gradient(self, y, z):
         residual = z - y[:, None, :]
         return 0.5 * np.einsum("nmk,nmk->nm", residual, residual), residual
+
+    @staticmethod
+    def of_batch(y, z, sample_weight):
+        z -= y
+        weighed = z if sample_weight is None else z * sample_weight[:, None]
+        return 0.5 * float(np.vdot(weighed, z)), z
 
     @staticmethod
     def best_constant(y, sample_weight, fit_intercept):

@@ -168,34 +168,29 @@ class BlockObjective:
 
         ``1/b sum_{i in batch} (m s_i / S) grad loss_i``, the penalty in full.
         """
-        return self._batch_mean(batch, theta, self._batch_gradient(batch, theta))[0]
-
-    def batch_value_and_gradient(self, batch, theta):
-        """:meth:`batch_value`, of one model a number, and :meth:`batch_gradient`, from one product
-        with the rows."""
-        total, gradient = self._batch_loss_gradient(batch, theta)
-        total = total * (self._rows_per_weight / batch.rows.shape[0])
-        gradient, pull = self._batch_mean(batch, theta, gradient)
-        if pull is not None:  # of the ridge 1/2 l2 |W|^2: l2 W
-            if theta.shape[1] == 1:
-                total += 0.5 * float(np.vdot(pull, theta))
-            else:
-                total += 0.5 * np.einsum("jmk,jmk->m", pull, theta)
-        if not self.penalty.is_smooth:
-            total += self.penalty.rough_value(theta)
-        return total, gradient
-
-    def _batch_mean(self, batch, theta, gradient):
-        """The mean of a sum of gradients over a mini-batch, with that of the ridge; and the latter,
-        None where there is none."""
+        gradient = self._batch_gradient(batch, theta)
         gradient *= self._rows_per_weight / batch.rows.shape[0]
         if not self.fit_intercept:
             gradient[-1] = 0.0
-        if not self.penalty.has_l2:
-            return gradient, None
-        pull = self._ridge * theta
-        gradient += pull
-        return gradient, pull
+        if self.penalty.has_l2:
+            gradient += self._ridge * theta
+        return gradient
+
+    def batch_value_and_gradient(self, batch, theta):
+        """:meth:`batch_value` and :meth:`batch_gradient` of one model, a number and a vector, from
+        one product with the rows; theta is a vector, in the order of ``theta.ravel()``, and the
+        penalty smooth."""
+        total, gradient = self._batch_loss_gradient(batch, theta)
+        share = self._rows_per_weight / batch.rows.shape[0]
+        total *= share
+        gradient *= share
+        if not self.fit_intercept:
+            gradient[-self.shape[1] :] = 0.0
+        if self.penalty.has_l2:  # 1/2 l2 |W|^2 and l2 W
+            pull = self._flat_ridge * theta
+            gradient += pull
+            total += 0.5 * float(pull.dot(theta))
+        return total, gradient
 
     def batch_value(self, batch, theta):
         """The loss whose gradient :meth:`batch_gradient` is, penalty included, shape (M,)."""
@@ -205,6 +200,10 @@ class BlockObjective:
     @cached_property
     def _rows_per_weight(self):
         return self.blocks.n_samples / self.total_weight
+
+    @cached_property
+    def _flat_ridge(self):
+        return self._ridge.ravel()
 
     @cached_property
     def _ridge(self):

@@ -14,13 +14,13 @@ import math
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg.blas import daxpy
 
 from ...problem.smoothness import largest_eigenvalue
 from ...rows.frame import Frame
 from ...rows.overflow import check_squares
 from ..cholesky import ScaledCholesky
 from ..gap import is_factorable
-from .models import along_models, inner_products
 
 __all__ = ["ColumnUnits", "Coordinates", "has_one_optimum", "is_penalised"]
 
@@ -126,26 +126,33 @@ class ColumnUnits:
         self._is_shifted = bool((np.abs(mean) > _CENTRED * np.sqrt(square)).any())
 
     def direction(self, gradient):
-        """The change of theta that the gradient g~ in these units is, and ``|g~|^2``.
+        """The change of theta that the gradient g~ in these units is, and ``|g~|^2``, of one model:
+        vectors in the order of ``theta.ravel()``.
 
         With g~ = (g_W - mean g_b) / d, that is ``d_W = g~ / d`` and ``d_b = g_b - mean^T d_W``, in
-        as few calls as it takes; the square of a single model is a number.
+        as few calls as it takes.
         """
-        single = gradient.size == len(gradient)
-        flat = gradient.ravel() if single else gradient.reshape(len(gradient), -1)
         inverse, shift = self._inverse, self._inverse_shift
-        if not single:
-            inverse, shift = inverse[:, None], shift[:, None]
-        inside = flat * inverse
+        if len(gradient) > len(inverse):
+            return self._direction_of_outputs(gradient.reshape(len(inverse), -1))
+        inside = gradient * inverse
         if self._is_shifted:
-            inside -= shift * (flat.item(-1) if single else flat[-1])
+            daxpy(shift, inside, a=-gradient.item(-1))
         outside = inside * inverse
         if self._is_shifted:
-            outside[-1] -= self._inverse_shift.dot(inside)
-        if single:
-            return outside[:, None, None], float(inside.dot(inside))
-        inside = inside.reshape(gradient.shape)
-        return outside.reshape(gradient.shape), along_models(inner_products(inside, inside))
+            outside[-1] -= shift.dot(inside)
+        return outside, float(inside.dot(inside))
+
+    def _direction_of_outputs(self, gradient):
+        """The same of several outputs."""
+        inverse, shift = self._inverse[:, None], self._inverse_shift
+        inside = gradient * inverse
+        if self._is_shifted:
+            inside -= shift[:, None] * gradient[-1]
+        outside = inside * inverse
+        if self._is_shifted:
+            outside[-1] -= shift.dot(inside)
+        return outside.ravel(), float(np.vdot(inside, inside))
 
 
 def is_penalised(objective):

@@ -187,21 +187,19 @@ class _Loop:
         n_steps = -(-objective.blocks.n_samples // settings.batch_size)
         first, *others = [state.generator for state in self.running]
         records = self._records_of_steps() if settings.store_path == "step" else None
-        step, sees_batches = self.step, self.step.sees_batches
-        for number, block in enumerate(objective.blocks.batches(first, settings.batch_size)):
+        batches = objective.blocks.batches(first, settings.batch_size)
+        if self.step.sees_batches:
+            record = None if records is None else lambda *seen: self._record_step(records, *seen)
+            self.step.epoch(run, batches, record)
+            return
+        for number, batch in enumerate(batches):
             before, losses = None if records is None else run.reported, None
-            if sees_batches:
-                losses, gradient = objective.batch_value_and_gradient(block, run.point)
-                if len(self.running) > 1:
-                    losses = losses[:, None]
-            else:
-                gradient = objective.batch_gradient(block, run.point)
-                if records is not None:
-                    losses = objective.batch_value(block, run.point).tolist()
-            step.take(run, gradient, losses, run.iteration + number / n_steps)
+            gradient = objective.batch_gradient(batch, run.point)
             if records is not None:
-                seen = numbers(losses, gradient) if sees_batches else losses
-                self._record_step(records, seen, gradient, before)
+                losses = objective.batch_value(batch, run.point).tolist()
+            self.step.take(run, gradient, losses, run.iteration + number / n_steps)
+            if records is not None:
+                self._record_step(records, losses, gradient, before)
         for generator in others:
             generator.bit_generator.state = first.bit_generator.state
 

@@ -45,26 +45,38 @@ class Iterates:
         """What a caller sees as theta: the iterate, or its running mean."""
         return self.theta if self.average is None else self.average
 
-    def move(self, rule, theta, point, rule_state, *, weigh_late=False):
+    def move(self, rule, theta, point, rule_state):
         """One step more, and the mean of the iterates with it."""
         self.theta, self.point, self.rule_state = theta, point, rule_state
         self.step += 1
-        if rule.average:
-            # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
-            length = self.step
-        elif weigh_late:
-            # theta_k weighs (a + 1) / (k + a): late ones the most (Shamir & Zhang 2013, section 4)
-            length = (self.step + _LATE) / (1.0 + _LATE)
-        else:
+        if not rule.average:
             self.average = None
             return
         if self.average is None:
             self.average = theta.copy()
             return
+        # Mean of theta_1, ..., theta_k (Polyak & Juditsky 1992)
         mean = theta - self.average
-        mean /= length
+        mean /= self.step
         mean += self.average
         self.average = mean
+
+    def move_on(self, rule, since, steps):
+        """Some steps on end of a rule that does not look ahead, vectors, from where (step, average)
+        were `since`; and the mean of the iterates, in which late ones weigh more."""
+        shape, (begun, average) = self.theta.shape, since
+        self.theta = self.point = steps[-1].reshape(shape)
+        self.step = begun + len(steps)
+        length = np.arange(begun + 1.0, self.step + 1.0)
+        if not rule.average:
+            # theta_k weighs (a + 1) / (k + a): late ones the most (Shamir & Zhang 2013, section 4)
+            length = (length + _LATE) / (1.0 + _LATE)
+        # mean_k = (1 - w_k) mean_(k-1) + w_k theta_k, for all of them at once.
+        weight = 1.0 / length
+        left = np.append(np.cumprod((1.0 - weight)[:0:-1])[::-1], 1.0)
+        self.average = np.dot(weight * left, steps).reshape(shape)
+        if average is not None:
+            self.average += (1.0 - weight[0]) * left[0] * average
 
     @classmethod
     def together(cls, parts):

@@ -7,8 +7,8 @@ The contract of a step:
     without the rough part of the penalty, shape (M,), are given, at the time t:
     ``theta <- prox_eta(y - eta direction)``.
 ``sees_batches`` : bool
-    Whether ``take`` is given the losses of mini-batches in the place of those, as numbers of the
-    models (see ``models``).
+    Whether the losses of mini-batches bound the steps: then ``epoch(run, batches, record)`` takes
+    them all, of one model, in the place of ``take``.
 ``shrinks`` : bool
     Whether the rate falls where the loss rises; then ``shrink(run, before, after)`` is told the
     losses of the models before an iteration and after it, lists.
@@ -37,6 +37,8 @@ _FIRST_WINDOW = 8
 # A rate falls to this share where gradients disagree with steps by so many standard deviations;
 # asked at every so many batches.
 _SETTLE, _DEVIATIONS, _ASKED_EVERY = 0.7, 2.0, 16
+# Steps after which the mean of the iterates is brought up to date.
+_TOGETHER = 64
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
 _SHRINK = 0.9
 
@@ -47,7 +49,7 @@ def step_of(objective, rule, settings):
         return LineSearch(objective, rule)
     if settings.polyak:
         n_steps = -(-objective.blocks.n_samples // settings.batch_size)
-        return PolyakStep(rule, settings, n_steps)
+        return PolyakStep(objective, rule, settings, n_steps)
     return RatedStep(objective, rule, settings)
 
 
@@ -119,69 +121,69 @@ class PolyakStep:
     sees_batches = True
     shrinks = False  # every batch has told
 
-    def __init__(self, rule, settings, n_steps):
-        self.rule, self.schedule = rule, settings.schedule
-        self._drawn_apart = 1.0 / max(1, n_steps - 1)
+    def __init__(self, objective, rule, settings, n_steps):
+        self.objective, self.rule, self.schedule = objective, rule, settings.schedule
+        self._n_steps, self._drawn_apart = n_steps, 1.0 / max(1, n_steps - 1)
         self.is_constant = type(settings.schedule) is Constant
         self.coordinates = settings.coordinates
 
-    def take(self, run, gradient, losses, t):
-        if self.coordinates is not None:
-            direction, squares = self.coordinates.direction(gradient)
-        else:
-            direction, squares = gradient, along_models(inner_products(gradient, gradient))
-        if _begins_window(run.step):
+    def epoch(self, run, batches, record=None):
+        """Take the steps of one epoch; ``record(losses, gradient, before)`` is told of every
+        one, once it is taken.
+
+        On 32 rows calling NumPy costs more than the arithmetic: theta is a vector here, and the
+        mean of the iterates is brought up to date after some steps.
+        """
+        objective, coordinates, shape = self.objective, self.coordinates, run.theta.shape
+        theta, direction, first = run.theta.ravel(), run.direction, run.step
+        since, taken = (run.step, run.average), []
+        for number, batch in enumerate(batches):
+            before = None if record is None else run.reported
+            loss, gradient = objective.batch_value_and_gradient(batch, theta)
+            agreement = None if direction is None else float(gradient.dot(direction.ravel()))
+            if coordinates is None:
+                direction, square = gradient, float(gradient.dot(gradient))
+            else:
+                direction, square = coordinates.direction(gradient)
+            self._limit(run, first + number, loss, square, agreement)
+            run.rate = self._rate(run, run.iteration + number / self._n_steps)
+            direction = direction.reshape(shape)
+            direction, run.rule_state = self.rule.update(direction, run.rule_state)
+            theta = theta - run.rate * direction.ravel()
+            taken.append(theta)
+            is_full = len(taken) == _TOGETHER
+            if is_full or record is not None:
+                run.move_on(self.rule, since, taken)
+            if is_full:
+                since, taken = (run.step, run.average), []
+            if record is not None:
+                record([loss], gradient.reshape(shape), before)
+        if taken:
+            run.move_on(self.rule, since, taken)
+        run.direction = direction
+
+    def _limit(self, run, step, loss, square, agreement):
+        """What a batch says of the rates: its loss, ``|g|^2``, and ``<g, d>`` with the step before,
+        if there was one."""
+        if _begins_window(step):
             run.shrunk_before, run.shrunk = run.shrunk, 1.0
             run.agreement = run.scatter = 0.0
-        self._settle(run, gradient, squares)
-        run.shrunk = _least(run.shrunk, _share(losses, squares, run.learning_rate))
-        factor = run.settled * (1.0 + t) ** -_DECAY
-        if not self.is_constant:
-            factor *= checked_factor(self.schedule, t)
-        run.rate = rate = run.learning_rate * _least(run.shrunk, run.shrunk_before) * factor
-        direction, memory = self.rule.update(direction, run.rule_state)
-        theta = run.point - rate * direction
-        run.direction = direction
-        run.move(self.rule, theta, theta, memory, weigh_late=True)
-
-    def _settle(self, run, gradient, squares):
-        """Let q fall where the gradients no longer agree with the steps before them."""
-        if run.direction is None:
+        if square > 0.0:  # the product of a square and a rate may underflow
+            run.shrunk = min(run.shrunk, loss / square / run.learning_rate)
+        if agreement is None:
             return
-        agreement = along_models(inner_products(gradient, run.direction))
-        agreement = agreement + self._drawn_apart * squares
-        run.agreement = run.agreement + agreement
-        run.scatter = _hypot(run.scatter, agreement)
-        if run.step % _ASKED_EVERY:
-            return
-        shown = (numbers(each, gradient) for each in (run.settled, run.agreement, run.scatter))
-        asked = [
-            (_SETTLE * q, 0.0, 0.0) if total < -_DEVIATIONS * scatter else (q, total, scatter)
-            for q, total, scatter in zip(*shown, strict=True)
-        ]
-        run.settled, run.agreement, run.scatter = map(along_models, map(list, zip(*asked)))
+        # Let q fall where the gradients no longer agree with the steps before them.
+        agreement += self._drawn_apart * square
+        run.agreement += agreement
+        run.scatter = math.hypot(run.scatter, agreement)
+        if step % _ASKED_EVERY == 0 and run.agreement < -_DEVIATIONS * run.scatter:
+            run.settled *= _SETTLE
+            run.agreement = run.scatter = 0.0
 
-
-def _share(losses, squares, start):
-    """The share ``f / |g|^2 / u_0`` of each model; 1 where there is no gradient."""
-    if isinstance(squares, float):
-        return losses / squares / start if squares > 0.0 else 1.0
-    # The product of a square and a rate may underflow.
-    return np.where(squares > 0.0, losses / squares / start, 1.0)
-
-
-def _least(one, other):
-    """The smaller one for each model, whatever is no number left aside."""
-    if isinstance(one, float) and isinstance(other, float):
-        return min(one, other)
-    return np.fmin(one, other)
-
-
-def _hypot(one, other):
-    """The root of the sum of squares, none of which underflows."""
-    if isinstance(one, float) and isinstance(other, float):
-        return math.hypot(one, other)
-    return np.hypot(one, other)
+    def _rate(self, run, t):
+        rate = run.learning_rate * min(run.shrunk, run.shrunk_before)
+        rate *= run.settled * (1.0 + t) ** -_DECAY
+        return rate if self.is_constant else rate * checked_factor(self.schedule, t)
 
 
 def _begins_window(step):
