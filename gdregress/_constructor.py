@@ -1,6 +1,7 @@
 """The constructor of the estimators: their parameters, and what each may be."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import ClassVar, Literal
 
 from sklearn.base import BaseEstimator
@@ -21,6 +22,8 @@ def _is_schedule(value: object) -> bool:
 
 
 def _is_random_state(value: object) -> bool:
+    if isinstance(value, Integral):  # a generator takes longer to seed than a small table to read
+        return 0 <= int(value) < 2**32
     try:
         check_random_state(value)
     except ValueError:

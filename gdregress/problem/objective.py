@@ -262,6 +262,11 @@ class BlockObjective:
         return *self._mean(theta, total, gradient), AppliedHessian(self, np.concatenate(rows))
 
     def column_centres(self):
+        return self._column_centres
+
+    @cached_property
+    def _column_centres(self):
+        """Of a pass or two: the units of the columns and the gap ask for them both."""
         first, second = self._moments_in(self.frame)
         frame = self.frame if keep_digits(first, second) else self.frames.sampled()
         if frame is not self.frame and not (frame.is_identity and self.frame.is_identity):
