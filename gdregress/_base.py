@@ -117,17 +117,22 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
         validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
         with self._unchanged_on_error(), single_threaded_blas() as workers:
             plan = check_plan(self, self._asks_for_descent({**start, "X_val": X_val}))
-            check_namespace(self, sample_weight=sample_weight, **start, **validation)
+            arrays = {"X": X, "y": y, "sample_weight": sample_weight}
+            check_namespace(self, **arrays, **start, **validation)
             check_validation_arguments(self, **validation)
             origin = Origin.of(self, plan, start)
             goes_on = origin.descent is not None
             self._forget(but=_FEATURES if goes_on else set())
-            data, *told = self._read(X, y, sample_weight, reset=not goes_on)
-            with explaining_overflow(self, data.X):
+            told_y = y  # as it came: callbacks are told
+            X, y = self._read_rows(X, y, reset=not goes_on)
+            sample_weight = check_sample_weight(self, sample_weight, X)
+            with explaining_overflow(self, X):
+                target, weight = self._encode(y, sample_weight)
+                data = Data(X, target, normalised_weights(weight))
                 fit = fit_of(self, plan, origin, data, validation, workers)
                 if fit.descent is not None:
                     self._descent = fit.descent  # a checkpoint stores it
-                watch = Watch.of(self, plan, fit.history, fit.X, *told)
+                watch = Watch.of(self, plan, fit.history, fit.X, told_y, sample_weight)
                 found = fit.solve(watch=watch)
                 look_for_bad_rows(self, fit.X, found.history)
                 self._set_solution(found, fit.plan)
@@ -147,15 +152,6 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
             return "the checkpoint"
         return next((name for name, value in arguments.items() if value is not None), None)
 
-    def _read(self, X, y, sample_weight, *, reset):
-        """The rows as an objective takes them, and y and weights as callbacks are told them."""
-        user_y = y
-        X, y = self._read_rows(X, y, reset=reset)
-        sample_weight = check_sample_weight(self, sample_weight, X)
-        with explaining_overflow(self, X):
-            target, weight = self._encode(y, sample_weight)
-            return Data(X, target, normalised_weights(weight)), user_y, sample_weight
-
     def _read_rows(self, X, y, *, reset):
         X, y = read_rows(self, X, y, reset=reset)
         self._dtype = "float32" if X.dtype == np.float32 else "float64"
@@ -166,6 +162,7 @@ class BaseRegression(ShowingMixin, SavingMixin, CallbackSupportMixin, Parameters
         with self._unchanged_on_error(), single_threaded_blas() as workers:
             part = Part.of(self, start, forget)
             dtype = self.__dict__.get("_dtype")
+            check_namespace(self, X=X, y=y, sample_weight=sample_weight, **start)
             X, y = self._read_rows(X, y, reset=part.first)
             sample_weight = check_sample_weight(self, sample_weight, X, may_be_zero=True)
             with explaining_overflow(self, X):

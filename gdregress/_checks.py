@@ -33,7 +33,7 @@ __all__ = [
 
 # Solving a triangle takes several times its memory.
 _MAX_TRIANGLE_BYTES = 2**30
-# So many labels Python sorts before NumPy has been asked for the smallest.
+# So many labels Python sorts sooner than NumPy.
 _FEW_LABELS = 1024
 
 # What NumPy, pandas and scikit-learn say of values that are no numbers, without saying whose.
@@ -197,17 +197,17 @@ def normalised_weights(weight):
 
 def encode_labels(estimator, y, name="y"):
     """The distinct labels, sorted, and the code of each row."""
-    if y.dtype.kind in "bifu" and 0 < y.size <= _FEW_LABELS:
-        classes = np.array(sorted(set(y.tolist())), dtype=y.dtype)
-        return classes, classes.searchsorted(y)
     if y.dtype.kind in "bifu" and y.size:
         # Two numeric labels, the common case, without sorting.
-        low, high = y.min(), y.max()
+        low, high = np.minimum.reduce(y), np.maximum.reduce(y)
         if low == high:
             return np.array([low]), np.zeros(len(y), dtype=np.intp)
         upper = y == high
-        if (upper | (y == low)).all():
+        if np.logical_and.reduce(upper | (y == low)):
             return np.array([low, high]), upper.view(np.uint8)
+        if y.size <= _FEW_LABELS:
+            classes = np.array(sorted(set(y.tolist())), dtype=y.dtype)
+            return classes, classes.searchsorted(y)
     try:
         return np.unique(y, return_inverse=True)
     except TypeError as error:

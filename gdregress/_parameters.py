@@ -144,7 +144,8 @@ def _check_line_search(estimator, checked, rule):
 
 def _schedule(schedule):
     """The schedule itself; one of this package has its own parameters checked."""
-    schedule = SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+    if isinstance(schedule, str):
+        return SCHEDULES[schedule]()
     if isinstance(schedule, Schedule):
         schedule.check()
     return schedule

@@ -16,7 +16,6 @@ from sklearn.utils.validation import validate_data
 from ._advice import names_of
 from ._checks import (
     assert_finite,
-    check_namespace,
     check_sample_weight,
     is_surely_finite,
     naming,
@@ -55,7 +54,6 @@ class Data(NamedTuple):
 
 def read_rows(estimator, X, y, *, reset):
     """X and y as arrays; X is read block-wise later, and its NaN found there."""
-    check_namespace(estimator, X=X, y=y)
     X = read_features(estimator, X, "X", reset=reset)
     if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "fiub"):
         y = estimator._check_y(y)

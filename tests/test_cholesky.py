@@ -38,6 +38,18 @@ def test_rcond_is_within_a_factor_of_the_reciprocal_condition(condition, seed):
     assert exact * 0.9 <= ScaledCholesky(matrix).rcond <= 3 * exact  # an estimate from above
 
 
+@pytest.mark.parametrize("size", [1, 2, 8, 60])
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e6, 1e10])
+def test_a_bound_of_the_condition_is_kept(condition, size):
+    """Whether the determinant tells, as that of few columns may, or not."""
+    matrix = unit_diagonal(condition, size)
+    exact = 1 / np.linalg.cond(matrix, 1)
+    for share in (1e-9, 1e-3, 0.9):
+        assert ScaledCholesky(matrix).is_regular(share * exact)
+    for share in (4.0, 1e3, 1e9):  # the estimate is one from above
+        assert not ScaledCholesky(matrix).is_regular(share * exact)
+
+
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e6, 1e10])
 def test_condition_number_is_that_of_the_columns(condition):
     rng = np.random.default_rng(2)

@@ -134,6 +134,9 @@ def test_the_curvature_comes_with_the_sum_and_the_gradient(name, scale, n_models
         for one, other in zip(found, expected, strict=True):
             assert one.shape == other.shape
             assert_allclose(one, other, rtol=1e-12, atol=1e-300)
+    gradient, curvature = loss.gradient_and_curvature(y, z)
+    assert_allclose(gradient, expected[1], rtol=1e-12, atol=2 * EPS)
+    assert_allclose(curvature, expected[2], rtol=1e-12, atol=1e-300)
     assert_array_equal(z, before)
 
 

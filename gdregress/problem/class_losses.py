@@ -92,6 +92,16 @@ class LogLoss(Separate):
             total = np.dot(sample_weight, value[:, :, 0])
         return total, gradient, curvature
 
+    @staticmethod
+    def gradient_and_curvature(y, z):
+        """From one exponential, as in :meth:`sum_gradient_and_curvature`."""
+        smaller = np.exp(-np.abs(z))
+        larger = 1.0 / (1.0 + smaller)
+        smaller *= larger
+        gradient = np.where(z > 0.0, larger, smaller)
+        gradient -= y[:, None]
+        return gradient, np.multiply(smaller, larger, out=smaller)
+
     def of_batch(self, y, z, sample_weight):
         """With the residual r at hand, ``|r| = sigma(t)`` and the loss is ``-log(1 - |r|)``.
 

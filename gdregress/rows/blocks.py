@@ -4,7 +4,6 @@ Block boundaries and the order of the fold depend on the shape alone, never on t
 workers, so one thread, two threads and a memory map give the same bits.
 """
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -212,7 +211,8 @@ class RowBlocks:
         some.frame = self.frame
         return some
 
-    def __copy__(self):
+    def _alike(self):
+        """The same rows, to be known in another way."""
         other = object.__new__(RowBlocks)
         vars(other).update(vars(self))
         other._whole = None
@@ -222,14 +222,14 @@ class RowBlocks:
         """The same rows, whose blocks are given in a frame."""
         if frame is self.frame:
             return self
-        other = copy.copy(self)
+        other = self._alike()
         other.frame = frame
         other._forget()
         return other
 
     def of_design(self, design):
         """The same rows, known by another design."""
-        other = copy.copy(self)
+        other = self._alike()
         other.design = design
         other._forget()
         return other
@@ -249,7 +249,7 @@ class RowBlocks:
 
     def with_y(self, y, sample_weight=None):
         """The same rows with another y, and other weights if any are given."""
-        other = copy.copy(self)
+        other = self._alike()
         other.y = y
         if sample_weight is not None:
             other.sample_weight = sample_weight

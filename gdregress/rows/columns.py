@@ -137,8 +137,10 @@ class FrameChoice:
             return False  # a row of little weight hides its size
         with np.errstate(all="ignore"):
             first, second = self._sums
-            near = first * first <= _NEAR * second if self._allow_shift else True
-            return bool((near & (second > _SMALL) & (second < _LARGE)).all())
+            if not _SMALL < np.minimum.reduce(second) <= np.maximum.reduce(second) < _LARGE:
+                return False
+            near = first * first <= _NEAR * second
+            return not self._allow_shift or bool(np.logical_and.reduce(near))
 
     @property
     def _weighs_alike(self):

@@ -1,5 +1,8 @@
 """The column-scaled symmetric solve that the exact solvers and Newton's method share."""
 
+import math
+from functools import cached_property
+
 import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
@@ -25,7 +28,7 @@ class ScaledCholesky:
         The 1-norm of the scaled matrix: no less than its largest eigenvalue.
     rcond : float
         LAPACK's estimate (``pocon``) of the reciprocal condition number of the scaled matrix, in
-        the 1-norm.
+        the 1-norm; made when it is asked for.
 
     Raises
     ------
@@ -47,8 +50,25 @@ class ScaledCholesky:
             raise linalg.LinAlgError(
                 f"the leading minor of order {failed} is not positive definite"
             )
-        self.norm = lapack.dlange("1", columns)
-        self.rcond, _ = lapack.dpocon(self._factor, self.norm, uplo="L")
+
+    @cached_property
+    def norm(self):
+        return lapack.dlange("1", self.scaled.T)
+
+    @cached_property
+    def rcond(self):
+        return lapack.dpocon(self._factor, self.norm, uplo="L")[0]
+
+    def is_regular(self, rcond):
+        """Whether the reciprocal condition number of the scaled matrix is above a bound.
+
+        Of n eigenvalues with the sum n the least is at least ``det / (n / (n - 1))^(n - 1)``, or
+        ``det / e``, as the others multiply to no more than their mean to the power of n - 1; and
+        no 1-norm is above ``sqrt(n)`` 2-norms, so that ``rcond >= det / (e n^2)``. A product of
+        the diagonal of L may tell, and spares the estimate.
+        """
+        root = np.multiply.reduce(self._factor.diagonal())
+        return root * root > math.e * len(self.unit) ** 2 * rcond or self.rcond > rcond
 
     def solve(self, b):
         """``H^-1 b`` for b of shape (q,) or (q, k)."""

@@ -46,7 +46,7 @@ def factor_hessian(framed, hessian, singular):
         hessian[dead, dead] = 1.0
     try:
         factor = ScaledCholesky(hessian)
-        regular = factor.rcond > _SUSPICIOUS_RCOND
+        regular = factor.is_regular(_SUSPICIOUS_RCOND)
     except linalg.LinAlgError:
         factor, regular = None, False
     exact = regular
@@ -114,7 +114,7 @@ class SingularDirections:
         while True:
             try:
                 factor = ScaledCholesky(scaled * np.outer(unit, unit))
-                return factor, shift == 0.0 and factor.rcond > _SUSPICIOUS_RCOND
+                return factor, shift == 0.0 and factor.is_regular(_SUSPICIOUS_RCOND)
             except linalg.LinAlgError:
                 added = 9.0 * shift if shift else len(unit) * _EPS
                 scaled.flat[:: len(unit) + 1] += added
