@@ -224,13 +224,16 @@ def test_the_decrement_at_the_end_is_within_the_tolerance(
 @each_kind
 @pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
 def test_the_hessian_is_spared_only_where_the_decrement_is_within_the_tolerance(name, scale):
-    """However far rows lie, and whether that was known before or hoped for."""
+    """However far rows lie, and whether that was known before or hoped for.
+
+    A step is spared where the tolerance is near rounding level only if it would change nothing.
+    """
     X, y, weight = table(name, n_rows=200, weighted=True)
     X = X * np.array([1.0, scale, 1.0, 0.1])
     X[:5], weight[:5] = 30.0 * X[:5, ::-1], 0.01  # of little weight, which every step moves far
     y[:5] = 1.0 - y[:5] if name == "sigmoid" else 2 - y[:5]
     plain = Plain(KINDS[name], X, y, weight, 1e-2, fit_intercept=True)
-    n_spared = 0
+    n_spared = n_steps_spared = 0
     for tolerance in 10.0 ** -np.arange(2.0, 13.0):
         metric = FullMetric(objective_of(name, X, y, weight, 1e-2))
         at = metric.look(np.zeros((5, 1, KINDS[name].n_outputs)))
@@ -243,8 +246,12 @@ def test_the_hessian_is_spared_only_where_the_decrement_is_within_the_tolerance(
             before, at = at, metric.look(at.theta + direction)
             metric.remember(before, at, 1.0)
             if metric.proves(at, tolerance):
-                assert plain.decrement(at.theta[:, 0]) <= 1e-6 * tolerance
+                is_loose = tolerance > 5e-10
+                n_steps_spared += is_loose
+                most = tolerance if is_loose else 1e-6 * tolerance
+                assert plain.decrement(at.theta[:, 0]) <= most * (1 + 1e-9)
     assert n_spared > 0
+    assert n_steps_spared > 0
 
 
 @each_metric

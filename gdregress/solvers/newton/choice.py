@@ -13,7 +13,9 @@ The contract of a metric:
 ``is_sampled``
     Whether it begins with a descent on samples of the rows.
 ``proves(at, tolerance)``
-    Whether the decrement is within the tolerance by a bound for which no direction is needed.
+    Whether the decrement is within the tolerance by a bound for which no Hessian is needed.
+``spared``
+    The step that is not taken where it is, or a longer one, if that is known.
 ``is_kept``
     Whether its Hessian is that of another theta or of a sample; then ``certifies`` bounds the
     decrement.
@@ -208,6 +210,8 @@ def sampled_metric(framed, limits=_LIMITS):
     n_features, n_outputs = framed.shape
     n_samples = framed.blocks.n_weighing
     if n_features * n_outputs > limits.parameters:
+        return None
+    if limits.smallest > limits.largest_share * n_samples:
         return None
     cost = costs(framed)
     if not framed.loss.is_coupled:

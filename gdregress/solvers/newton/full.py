@@ -6,6 +6,7 @@ import numpy as np
 
 from ...problem.margins import largest_move
 from .hessian import SingularDirections, factor_hessian
+from .steps import may_spare
 
 __all__ = ["FullMetric"]
 
@@ -32,10 +33,12 @@ class FullMetric:
 
         1/2 g^T H^-1 g <= e^r 1/2 g^T M^-1 g.
 
-    If that is within the tolerance indeed, the step from there is the last one, and M serves it.
+    If that is within the tolerance indeed, the step from there is the last one, and M serves it;
+    where the tolerance is loose beside the loss at the start, the fit ends without it.
     """
 
     is_sampled = is_kept = is_blind = gives_up = False
+    spared = _first_loss = None
     _near = _kept = None  # a factored M where a step begins, and with r where it has ended
     _decrement = _before = None  # n_k, and n_(k-1) where a full step led from there
 
@@ -46,11 +49,15 @@ class FullMetric:
 
     def look(self, theta):
         """The evaluation at theta, Hessian first where there has to be one."""
-        return self.framed.at(theta).having("hessian" if self._near is None else "gradient")
+        at = self.framed.at(theta).having("hessian" if self._near is None else "gradient")
+        if self._first_loss is None:
+            self._first_loss = at.loss[0]
+        return at
 
     def direction(self, at, tolerance):
         """The Newton direction ``-H^-1 g`` and the decrement ``1/2 g^T H^-1 g``, or a bound of it
         that is within the tolerance."""
+        self.spared = None
         if self._kept is not None:
             direction, bound = self._along_the_kept(at.gradient)
             if bound <= tolerance:
@@ -72,7 +79,11 @@ class FullMetric:
         """Whether there is no need of that last step."""
         if self._kept is None:
             return False
-        return self._along_the_kept(at.gradient)[1] <= _BELOW * tolerance
+        direction, bound = self._along_the_kept(at.gradient)
+        may_end = may_spare(self.framed, tolerance, self._first_loss)
+        is_proven = bound <= (tolerance if may_end else _BELOW * tolerance)
+        self.spared = math.exp(self._kept[1]) * direction if is_proven else None
+        return is_proven
 
     def _may_serve(self, factored, decrement, tolerance):
         """Whether a full step is thought to lead to the last one, for which M will do."""

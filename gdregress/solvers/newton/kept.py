@@ -47,6 +47,7 @@ class LazyMetric:
     is_sampled = False
     is_kept = True
     is_exact = is_saturated = is_blind = False
+    spared = None
     _longest = 1.7  # gamma of the steps
 
     def __init__(self, framed, pace, rows=None, share=1.0):

@@ -8,6 +8,7 @@ from scipy.linalg.blas import daxpy
 
 from .decrement_bound import DecrementBound
 from .preconditioners import preconditioner
+from .steps import may_spare
 
 __all__ = ["ENOUGH", "KrylovMetric"]
 
@@ -22,8 +23,6 @@ ENOUGH = 0.25
 _DELAY = 10
 # Directions in a fit that are many: an ill-conditioned X may be why.
 _MANY = 20
-# Above so many roundings of the loss a tolerance is loose.
-_LOOSE = 1e6
 # A bound is asked for where a guess at it is no more than so many tolerances.
 _NEAR = 4.0
 
@@ -43,6 +42,7 @@ class KrylovMetric:
     """
 
     is_sampled = is_kept = is_exact = is_saturated = gives_up = False
+    spared = None
 
     def __init__(self, framed):
         self.framed = framed
@@ -98,12 +98,7 @@ class KrylovMetric:
         return direction, missing - 0.5 * float(np.vdot(gradient, direction))
 
     def _may_spare(self, at, tolerance):
-        """Whether a tolerance is loose, and what is found is not refined afterwards.
-
-        Whoever asks for all digits gets the step that squares what is left.
-        """
-        is_loose = tolerance > _LOOSE * _EPS * float(at.loss[0])
-        return is_loose and not self.framed.frame.is_provisional
+        return may_spare(self.framed, tolerance, at.loss[0])
 
     def _bound_of(self, hessian):
         """The bound of the decrement in a Hessian."""

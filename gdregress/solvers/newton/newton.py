@@ -313,16 +313,10 @@ class _Run:
 
     def _is_far(self):
         """Whether the decrement says little of what is left; see ``movers``."""
-        direction = self._in_the_frame(self._direction)
-        return is_far(
-            self.framed,
-            self.metric,
-            self.at,
-            direction,
-            self._t,
-            self._decrement,
-            self.tolerance,
-        )
+        step = self._in_the_frame(self._direction), self._t, self._decrement
+        if self.metric.spared is not None:
+            step = self.metric.spared, 1.0, math.inf
+        return is_far(self.framed, self.metric, self.at, *step, self.tolerance)
 
     def _in_the_frame(self, step):
         """A step of the frame that it was made in, which may have been left."""

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["QuasiNewton", "backtrack", "first_length", "with_gradient"]
+__all__ = ["QuasiNewton", "backtrack", "first_length", "may_spare", "with_gradient"]
 
 _EPS = np.finfo(np.float64).eps
 _ARMIJO = 1e-4
@@ -14,6 +14,8 @@ _MAX_HALVINGS = 30
 # A step that promises this share of the loss is worth a look at how long it should be, and how long
 # it may get.
 _GOOD_PART, _LONGEST = 0.03, 3.0
+# Above so many roundings of the loss a tolerance is loose.
+_LOOSE = 1e6
 # The pairs that quasi-Newton steps remember.
 _MEMORY = 20
 # A column of which a penalty has more than this share of the curvature is held by it alone.
@@ -23,6 +25,15 @@ _ALONE = 0.999
 def with_gradient(objective, theta):
     """The evaluation at theta, from one pass that brings loss and gradient."""
     return objective.at(theta).having("gradient")
+
+
+def may_spare(framed, tolerance, loss):
+    """Whether a tolerance is loose beside a loss, and what is found is not refined afterwards.
+
+    Whoever asks for all digits gets the step that squares what is left.
+    """
+    is_loose = bool(tolerance > _LOOSE * _EPS * loss)
+    return is_loose and not framed.frame.is_provisional
 
 
 def first_length(at, direction, decrement):
