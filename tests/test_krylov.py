@@ -119,6 +119,8 @@ def test_the_preconditioner_knows_no_means(kind, n_outputs):
     y = KINDS[kind].draw(rng, N_ROWS)
     shift, coef = rng.normal(0.0, 3.0, N_FEATURES), rng.standard_normal((N_FEATURES, n_outputs))
     r, solved = rng.standard_normal((N_FEATURES + 1, n_outputs)), []
+    if n_outputs > 1:  # as gradients are
+        r -= r.mean(axis=1, keepdims=True)
     for by in (np.zeros(N_FEATURES), shift):
         theta = np.vstack([coef, by @ coef])[:, None]
         blocks = RowBlocks(X - by, y, weight)
@@ -144,6 +146,14 @@ def test_the_preconditioner_of_several_classes_is_one(fit_intercept):
     moving = np.linalg.eigvalsh(P)
     assert (moving > 1e-10 * moving[-1]).sum() == theta.size - (1 if fit_intercept else 3)
     assert moving[0] > -1e-12 * moving[-1]
+    # What all classes have in common is penalised, and nothing else.
+    r = np.random.default_rng(9).standard_normal((N_FEATURES + 1, 1, 1)) * np.ones(3)
+    assert_allclose(diagonal(at).solve(r)[:-1], r[:-1] / ALPHA, rtol=1e-9)
+    r -= r.mean()
+    r[:, :, 1] += 1.0
+    r -= r.mean(axis=2, keepdims=True)
+    solved = diagonal(at).solve(r)
+    assert_allclose(solved.sum(axis=2), 0.0, atol=1e-12 * abs(solved).max())
 
 
 def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():

@@ -63,7 +63,8 @@ class _Diagonal:
 
     The means of the columns, which the intercepts take up, play no part in this; of sparse columns,
     which nobody can shift, they are most of what makes conjugate gradients slow. Rows weigh in them
-    as they bend the output.
+    as they bend the output. The mean over the classes is treated as in :class:`_Blocks`: it is zero
+    in a gradient, and a diagonal that differs from class to class would make one.
 
     Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
     rows, with eigenvalues whose mean is ``ridge + 1/m sum_j P_j - ridge_j``. A diagonal that
@@ -87,6 +88,9 @@ class _Diagonal:
             own = hessian.own_intercepts() if along is None else along
             self._made = self._curvature, hessian.diagonal(), _quotient(own[:-1], self._curvature)
         diagonal, self._mean = self._changed(), self._made[2]
+        self._gauge = None
+        if framed.loss.has_gauge:
+            self._gauge = _gauge(framed, diagonal[:, 0].sum(axis=1))[:, 0]
         if along is not None:
             self._mean = _quotient(along[:-1], self._curvature)
         least = _LEFT * diagonal[:-1]
@@ -114,6 +118,16 @@ class _Diagonal:
         return changed
 
     def solve(self, r):
+        if self._gauge is None:
+            return self._apart(r)
+        share = np.full(r.shape[2], 1.0 / r.shape[2])  # products are faster than sums over so few
+        mean = np.dot(r[:, 0], share)
+        z = self._apart(r - mean[:, None, None])
+        z += (self._gauge * mean - np.dot(z[:, 0], share))[:, None, None]
+        return z
+
+    def _apart(self, r):
+        """The solution without the gauge."""
         z, pull = np.empty_like(r), r[-1, 0]
         u = np.multiply(self._mean, pull, out=z[:-1])
         np.subtract(r[:-1], u, out=u)
