@@ -7,9 +7,11 @@ from plain import KINDS, Plain
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn import linear_model
+from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
+from gdregress.problem.basis import Basis
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
@@ -599,6 +601,8 @@ def test_a_first_step_goes_as_far_as_the_loss_falls(name):
 
 def test_failing_to_step_is_not_convergence():
     class Uphill(FullMetric):
+        is_last_resort = True
+
         def direction(self, at, tolerance):
             return 1e30 * at.gradient, np.inf
 
@@ -607,6 +611,98 @@ def test_failing_to_step_is_not_convergence():
     found = newton(objective, theta, History(), max_iter=50, tol=1e-6, choose=Uphill)
     assert found.reason is StopReason.LOSS
     assert not found.converged
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_a_hessian_that_leads_nowhere_is_lifted(name):
+    """A row far on the wrong side does not bend the loss: Newton's step from there is endless."""
+
+    class Astray(FullMetric):
+        def direction(self, at, tolerance):
+            if at.theta.any():
+                return super().direction(at, tolerance)
+            return far[:, None] - at.theta, np.inf
+
+    X, y, _ = table(name)
+    n_outputs = KINDS[name].n_outputs
+    if n_outputs == 1:
+        y[:] = X[:, :1] > 0.0
+        X[:, :1] += 2.0 * y - 1.0
+    else:
+        y[:] = np.argmax(X[:, :n_outputs], axis=1)[:, None]
+        X[np.arange(len(X)), y[:, 0]] += 1.0
+    X, y = np.vstack([X, X[:2]]), np.vstack([y, (y[:2] + 1) % max(2, n_outputs)])
+    far = np.zeros((X.shape[1] + 1, n_outputs))
+    far[:n_outputs] = 100.0 * np.eye(n_outputs)
+    objective = objective_of(name, X, y)
+    with np.errstate(all="ignore"):
+        found = newton(
+            objective, np.zeros_like(far)[:, None], History(), max_iter=60, tol=1e-6, choose=Astray
+        )
+    assert found.history["loss"][1] > 1.5 * found.loss
+    assert found.reason is StopReason.DECREMENT
+    best, _, _ = fit(objective)
+    assert_allclose(found.theta[:, 0], best, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("patience", [np.inf, 10])
+def test_what_a_metric_cannot_see_is_no_optimum(patience):
+    class Blind(KrylovMetric):
+        def direction(self, at, tolerance):
+            Basis.of(self.framed)
+            self.is_blind = True
+            return np.zeros_like(at.gradient), 0.0
+
+    X, y, _ = table("softmax")
+    objective = objective_of("softmax", X, y)
+    theta = np.zeros((5, 1, 3))
+    found = newton(
+        objective,
+        theta,
+        History(),
+        max_iter=50,
+        tol=1e-6,
+        choose=lambda framed: Blind(framed, patience),
+    )
+    if patience == np.inf:
+        assert found.reason is StopReason.LOSS
+    else:  # its Hessian can be factored
+        assert found.reason is StopReason.DECREMENT
+        assert_allclose(found.theta[:, 0], fit(objective)[0], atol=1e-5)
+
+
+def test_products_that_are_too_many_give_way_to_the_hessian():
+    X, y, _ = table("softmax")
+    X = np.column_stack([X, X[:, 0] + 1e-3 * X[:, 1]])
+    objective = objective_of("softmax", X, y)
+    kept = []
+
+    def choose(framed):
+        kept.append(KrylovMetric(framed, patience=12))
+        return kept[-1]
+
+    found = newton(objective, np.zeros((6, 1, 3)), History(), max_iter=50, tol=1e-6, choose=choose)
+    assert kept[0].gives_up
+    assert found.reason is StopReason.DECREMENT
+    assert_allclose(
+        found.loss,
+        newton(
+            objective, np.zeros((6, 1, 3)), History(), max_iter=50, tol=1e-9, choose=FullMetric
+        ).loss,
+        rtol=1e-12,
+    )
+
+
+def test_many_dummies_that_separate_some_rows_are_told():
+    """Products alone would run after an optimum that is not there."""
+    rng = np.random.default_rng(0)
+    codes = np.minimum(rng.geometric(0.5, size=(20, 600)) - 1, 2)
+    X = np.hstack([np.eye(3)[code] for code in codes])
+    scores = 2.0 * X @ rng.standard_normal((60, 12)) + 6.0 * rng.standard_normal((600, 12))
+    y = scores.argmax(axis=1)
+    with pytest.warns(ConvergenceWarning, match="linearly separable"):
+        model = LogisticRegression(max_iter=100).fit(X, y)
+    assert model.stop_reason_ is StopReason.SEPARABLE
 
 
 def test_a_penalised_start_need_not_have_mean_zero_over_the_classes():

@@ -145,6 +145,14 @@ class Basis:
         out[-1] = theta[-1] - np.tensordot(self.mean, out[:-1], axes=1)
         return self.frame.leave(out)
 
+    def gradient_inside(self, gradient):
+        """Gradient by theta of the frame -> gradient by theta of the basis."""
+        out = np.empty((self.n_columns + 1, *gradient.shape[1:]))
+        away = gradient[:-1] - self.mean[:, None, None] * gradient[-1]
+        out[:-1] = np.tensordot(self.forward.T, away, axes=1)
+        out[-1] = gradient[-1]
+        return out
+
     def gradient_outside(self, gradient):
         """Gradient by theta of the basis -> gradient by theta of the original columns."""
         out = np.empty((len(self.mean) + 1, *gradient.shape[1:]))

@@ -20,8 +20,10 @@ The contract of a metric:
     Whether its Hessian is that of another theta or of a sample; then ``certifies`` bounds the
     decrement.
 ``gives_up``
-    Whether :func:`newton_metric` is to take over; of one that is kept, ``is_hard`` says to it
-    that Hessian after Hessian was called for.
+    Whether :func:`newton_metric` is to take over; ``is_hard`` says to it that Hessian after Hessian
+    was called for, or product after product.
+``is_last_resort``
+    Whether there is no other metric to go on in where a step of this one fails.
 ``is_exact``, ``is_saturated``
     Whether the last direction solved ``H d = -g`` to several digits; whether it could not, for a
     Hessian that is singular to rounding.
@@ -180,18 +182,19 @@ def choose_metric(framed, limits=_LIMITS):
     return every_step
 
 
-def newton_metric(framed, limits=_LIMITS, *, is_hard=False):
+def newton_metric(framed, limits=_LIMITS, *, before=None):
     """The Hessian of all rows at every step: factored, or applied where that costs less.
 
-    `is_hard` says that products would be many, whatever they cost.
+    `before` is the metric that has given up, or failed: where that was this Hessian, it is lifted.
     """
-    factored = framed.shape[0] * framed.shape[1] <= limits.parameters
-    if factored and framed.loss.is_coupled and not is_hard:
-        factored = not _applies(costs(framed).hessian)
-    if factored and DampedMetric.suits(framed):
-        return DampedMetric(framed)
-    if factored:
-        return FullMetric(framed)
+    if isinstance(before, FullMetric) and not before.is_lifted:
+        return DampedMetric(framed, is_lifted=True)
+    if framed.shape[0] * framed.shape[1] <= limits.parameters:
+        is_hard = before is not None and before.is_hard
+        hessian = costs(framed).hessian if framed.loss.is_coupled and not is_hard else 0.0
+        if _applies(hessian):
+            return KrylovMetric(framed, patience=_NEWTON_HESSIANS * (1.0 + hessian))
+        return DampedMetric(framed) if DampedMetric.suits(framed) else FullMetric(framed)
     return AmongRowsMetric(framed) if AmongRowsMetric.suits(framed) else KrylovMetric(framed)
 
 

@@ -8,7 +8,7 @@ from ...problem.margins import largest_move
 from .hessian import SingularDirections, factor_hessian
 from .steps import may_spare
 
-__all__ = ["FullMetric"]
+__all__ = ["FullMetric", "has_bound"]
 
 _FAR = 10.0  # moves beyond it bound nothing
 # What a last step would leave of the tolerance, or more.
@@ -38,6 +38,7 @@ class FullMetric:
     """
 
     is_sampled = is_kept = is_blind = gives_up = False
+    is_hard, is_lifted = True, False
     spared = _first_loss = None
     _near = _kept = None  # a factored M where a step begins, and with r where it has ended
     _decrement = _before = None  # n_k, and n_(k-1) where a full step led from there
@@ -93,6 +94,11 @@ class FullMetric:
         return left <= tolerance < decrement and self.framed.loss.self_concordance is not None
 
     @property
+    def is_last_resort(self):
+        """Whether nothing is at hand by which the Hessian could be lifted."""
+        return not has_bound(self.framed)
+
+    @property
     def is_saturated(self):
         return not self.is_exact
 
@@ -104,6 +110,11 @@ class FullMetric:
             nu = self.framed.loss.self_concordance
             r = nu * largest_move(self.framed, after.theta - before.theta)
             self._kept = (factored, r) if r < _FAR else None
+
+
+def has_bound(framed):
+    """Whether there is a matrix that bounds the Hessian at any theta."""
+    return framed.curvature_bound is not None and framed.bound.gram is not None
 
 
 def _along(factored, gradient):

@@ -46,7 +46,7 @@ class LazyMetric:
 
     is_sampled = False
     is_kept = True
-    is_exact = is_saturated = is_blind = False
+    is_exact = is_saturated = is_blind = is_last_resort = False
     spared = None
     _longest = 1.7  # gamma of the steps
 

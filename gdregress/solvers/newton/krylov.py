@@ -39,13 +39,22 @@ class KrylovMetric:
     asked for whose own decrement is far below the tolerance (Kelley 1995, "Iterative methods for
     linear and nonlinear equations", equation 6.20), and no direction where the gradient's is
     within it, unless the tolerance is near rounding level.
+
+    Parameters
+    ----------
+    framed : BlockObjective
+        All rows.
+    patience : float, default=inf
+        After so many products it gives up; infinite where the Hessian cannot be factored.
     """
 
-    is_sampled = is_kept = is_exact = is_saturated = gives_up = False
+    is_sampled = is_kept = is_exact = is_saturated = False
+    is_hard = True  # where products were so many, the Hessian is to be factored
     spared = None
 
-    def __init__(self, framed):
+    def __init__(self, framed, patience=math.inf):
         self.framed = framed
+        self._left, self.gives_up = patience, False
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
         self._first = self._preconditioner = self._before = self._bound = None
@@ -88,8 +97,16 @@ class KrylovMetric:
         if 0.0 < rest.ratio < math.inf:
             share = max(share, min(_LARGEST_SHARE, math.sqrt(enough / (rest.ratio * square))))
         direction, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
-            hessian.product, -gradient, self._preconditioner, share**2 * square, tolerance, rest
+            hessian.product,
+            -gradient,
+            self._preconditioner,
+            share**2 * square,
+            tolerance,
+            rest,
+            min(self._left, _MAX_KRYLOV_STEPS),
         )
+        self._left -= n_steps
+        self.gives_up = self._left <= 0
         if n_steps > self._preconditioner.lasts:
             self._before, self._preconditioner = self._preconditioner, None
             self._before.n_steps = n_steps
@@ -105,6 +122,11 @@ class KrylovMetric:
         if self._bound is None or self._bound.hessian is not hessian:
             self._bound = DecrementBound(hessian, self.framed)
         return self._bound
+
+    @property
+    def is_last_resort(self):
+        """Whether the Hessian is too large to be factored."""
+        return math.isinf(self._left)
 
     def remember(self, before, after, t):
         """Nothing to remember: the next Hessian is exact."""
@@ -129,8 +151,8 @@ class _Rest:
         return rest if rest <= tolerance else None
 
 
-def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest):
-    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner.
+def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest, most):
+    """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner, in at most so many steps.
 
     Returns x, what may be missing of ``1/2 b^T x``, the number of steps, whether H vanished, to
     rounding, along one of them, and whether the residual did not: columns are dependent in the
@@ -147,7 +169,7 @@ def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest):
     dpd = rz  # d^T P d, as r is orthogonal to the direction before
     gained, last = 0.0, deque(maxlen=_DELAY)
     missing, n_steps, broke, blind = 0.0, 0, False, False
-    while n_steps < _MAX_KRYLOV_STEPS:
+    while n_steps < most:
         if rz <= goal:
             settled = len(last) == _DELAY and sum(last) <= 0.01 * tolerance
             surely_more = tolerance if math.isfinite(rest.ratio) else 2.0 * tolerance

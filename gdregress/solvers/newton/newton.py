@@ -27,6 +27,7 @@ from ...rows.parts import in_parts
 from ..needs import bad_start
 from ..solution import Solution
 from .choice import choose_metric, newton_metric
+from .full import FullMetric
 from .krylov import KrylovMetric
 from .movers import is_far
 from .row_space import RowSpace
@@ -42,6 +43,8 @@ _SHARE = 1e-5
 _CONFIDENT = 0.1
 # How long steps get where each of them moves a row by about 1, see ``movers``.
 _LONGEST = 512.0
+# A step as short as this says that the metric is none for the place.
+_SHORT = 2.0**-13
 # The points tried on the way from zero to a start that is worse.
 _SHRINK = np.append(4.0 ** -np.arange(1.0, 60.0), 0.0)
 
@@ -107,7 +110,7 @@ class _Run:
         self.may_separate = hasattr(objective.loss, "margin") and not self.is_penalised
         self.separation = None
         self._asked = self._begun = self._is_last = False
-        self._length = 1.0
+        self._length, self._lifted_at = 1.0, math.inf
         self._choose, space = choose, None
         self._is_at_zero = not theta.any()
         if self._is_at_zero:  # another start may lie outside the row space
@@ -248,8 +251,8 @@ class _Run:
         return False
 
     def _leave_the_metric(self):
-        """Go on with the Hessian of all rows at every step."""
-        self.metric = newton_metric(self.framed, is_hard=self.metric.is_hard)
+        """Go on with the Hessian of all rows at every step, lifted where that has failed."""
+        self.metric = newton_metric(self.framed, before=self.metric)
         self._look(self.at.theta)
 
     def _descend(self):
@@ -293,23 +296,52 @@ class _Run:
         certain = self._is_last or (
             metric.is_kept and metric.certifies(self.at.theta, self.at.gradient, self.tolerance)
         )
-        is_far = certain and self._is_far()
+        blind = self._is_last and metric.is_blind and self._is_surely_above()
+        is_far = certain and not blind and self._is_far()
         # A shortened step that lowers nothing is rounding.
-        failed = self._t == 0.0 or (is_far and self._t < 1.0 and self._fell <= 0.0)
-        stuck = not metric.is_kept and (failed or metric.is_saturated) and not self._asked
+        rounding = is_far and self._t < 1.0 and self._fell <= 0.0
+        stalled = self._t == 0.0 or (self._t < _SHORT and not metric.is_last_resort)
+        certain = certain and not (blind or is_far)
+        failed = (blind or rounding or stalled) and not certain
+        ends = failed and not self._has_another_metric(rounding)
+        stuck = (metric.is_saturated or ends) and not self._asked
         self._length = self._next_length() if is_far else 1.0
-        certain = certain and not is_far
         if (certain or stuck) and self.may_separate and self._partly_separated():
             return StopReason.SEPARABLE
         if certain:
-            # A basis, once it was asked for, has told that there was nothing to be seen.
-            blind = metric.is_blind and self.framed.basis is None
-            return StopReason.LOSS if blind else StopReason.DECREMENT
-        if failed and not metric.is_kept:
+            return StopReason.DECREMENT
+        if ends:
             return StopReason.LOSS
         if failed:
             self._leave_the_metric()
         return None
+
+    def _has_another_metric(self, rounding):
+        """Whether to go on in another metric where a step has failed.
+
+        A Hessian is lifted where it is not rounding that stops it, and again only where the loss
+        has fallen since it was last.
+        """
+        if self.metric.is_last_resort:
+            return False
+        if not isinstance(self.metric, FullMetric):
+            return True
+        has_fallen = self._lifted_at - self.loss > self.tolerance
+        self._lifted_at = self.loss
+        return has_fallen and not rounding
+
+    def _is_surely_above(self):
+        """Whether the decrement is above the tolerance, whatever a metric could see of it.
+
+        In an orthonormal basis ``H <= c I``, c bounding the curvature of the loss, so that the
+        decrement is at least ``|g|^2 / (2 c)`` there. What a gradient has along directions that
+        move no row is rounding, and a basis has left them out.
+        """
+        framed, basis = self.framed, self.framed.basis
+        if basis is None or framed.curvature_bound is None:
+            return basis is None
+        gradient = basis.gradient_inside(self.at.gradient)
+        return float(np.vdot(gradient, gradient)) > 2.0 * framed.curvature_bound * self.tolerance
 
     def _is_far(self):
         """Whether the decrement says little of what is left; see ``movers``."""
