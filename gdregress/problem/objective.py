@@ -267,6 +267,9 @@ class BlockObjective:
     @cached_property
     def _column_centres(self):
         """Of a pass or two: the units of the columns and the gap ask for them both."""
+        if "centred_gram" in vars(self):  # they are in it
+            frame, mean, gram = self.centred_gram
+            return frame.shift + frame.scale * mean, gram.diagonal() * frame.scale**2
         first, second = self._moments_in(self.frame)
         frame = self.frame if keep_digits(first, second) else self.frames.sampled()
         if frame is not self.frame and not (frame.is_identity and self.frame.is_identity):

@@ -59,6 +59,9 @@ def _of_polyak_steps(objective, rule):
     rate = _LONGEST / objective.curvature_bound
     if is_penalised(objective):
         return rate, ColumnUnits(objective)
+    # The gap of squares needs the Gram matrix of all rows anyway.
+    if objective.is_quadratic and has_one_optimum(objective):
+        return rate, ColumnUnits(objective)
     few = max(_MIN_SAMPLE, _ROWS_PER_COLUMN * objective.shape[0])
     step = max(1, objective.blocks.n_samples // few)
     sample = objective.thinned(step)
