@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from plain import KINDS, Plain
 from scipy import sparse
 from sklearn import linear_model
 
@@ -27,6 +28,7 @@ from gdregress.rows.kernels import ColumnMoments
 from gdregress.solvers.cholesky import ScaledCholesky
 from gdregress.solvers.newton.choice import Pace, choose_metric
 from gdregress.solvers.newton.costs import costs
+from gdregress.solvers.newton.diagonal import Diagonal, DiagonalMetric
 from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.kept import LazyMetric, SampledMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
@@ -110,7 +112,8 @@ def objective(X, y, alpha=1e-3, n_outputs=1):
     ("shape", "n_classes", "expected"),
     [
         ((20_000, 20), 2, SampledMetric),
-        ((3_000, 100), 2, LazyMetric),  # too few rows for a sample, Hessians dear
+        ((3_000, 100), 2, DiagonalMetric),  # uncorrelated, Hessians dear
+        ((100_000, 30), 2, SampledMetric),  # a sample of so many rows is hardly chance
         ((300, 10), 2, FullMetric),  # Hessians cheap
         ((300, 10), 3, FullMetric),
         ((3_000, 100), 20, KrylovMetric),
@@ -124,6 +127,51 @@ def test_the_metric_that_costs_least_is_chosen(shape, n_classes, expected):
     assert (
         type(choose_metric(objective(X, y, 1e-3, max(1, n_classes * (n_classes > 2))))) is expected
     )
+
+
+@pytest.mark.parametrize(
+    "correlated",
+    [
+        lambda X: X + 0.5 * X[:, :1],  # all with one
+        lambda X: np.hstack([X[:, 20:], X[:, :20] + X[:, 20:40]]),  # in pairs
+        lambda X: X + 3.0 * np.sin(np.arange(len(X)))[:, None],  # with the row, and so with all
+    ],
+)
+def test_a_hessian_is_kept_where_columns_are_correlated(correlated):
+    """Too few rows for a sample, Hessians dear."""
+    X = correlated(np.random.default_rng(1).standard_normal((3_000, 100)))
+    assert type(choose_metric(objective(X, np.arange(3_000) % 2 + 0.0))) is LazyMetric
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-11])
+def test_uncorrelated_columns_take_no_hessian_but_that_of_the_bound(passes, alpha):
+    """In any units and anywhere, of any distribution: some ten passes, as lbfgs makes them."""
+    rng, shape = np.random.default_rng(6), (5_000, 100)
+    X = rng.laplace(size=shape)
+    z = X @ rng.standard_normal(shape[1]) / 5.0
+    y = (z + rng.logistic(size=shape[0]) > 0.3).astype(int)
+    X = (X + rng.uniform(-2.0, 2.0, shape[1])) * 10.0 ** rng.uniform(-3.0, 3.0, shape[1])
+    model = LogisticRegression(alpha=alpha, tol=1e-4).fit(X, y)
+    assert model.converged_
+    assert equivalents(passes, X) <= 13.0
+    plain = Plain(KINDS["sigmoid"], X, y[:, None] + 0.0, None, alpha)
+    theta = np.append(model.coef_[0], model.intercept_)[:, None]
+    assert plain.decrement(theta) <= 1e-9 * math.log(2.0)
+
+
+def test_the_diagonal_gives_way_where_its_steps_are_slow():
+    """One row in fifty has columns that hang together: few rows don't show it, or show too much."""
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((4_000, 80))
+    X[::50] = 10.0 * rng.standard_normal((80, 1)) + 0.1 * rng.standard_normal((80, 80))
+    y = (X[:, 0] + rng.logistic(size=4_000) > 0) + 0.0
+    framed = objective(X, y, 1e-4)
+    metric = DiagonalMetric(framed, Pace({"all": 5.0}), Diagonal.of(framed, math.inf))
+    found = newton(
+        framed, np.zeros((81, 1, 1)), History(), max_iter=60, tol=1e-6, choose=lambda _: metric
+    )
+    assert found.reason is StopReason.DECREMENT
+    assert found.n_iter <= 25
 
 
 def test_a_hessian_costs_more_the_more_columns_and_classes():

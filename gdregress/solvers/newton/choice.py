@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from .among_rows import AmongRowsMetric
 from .costs import costs
 from .damped import DampedMetric
+from .diagonal import DiagonalMetric
 from .full import FullMetric
 from .kept import LazyMetric, SampledMetric
 from .krylov import KrylovMetric
@@ -167,6 +168,11 @@ def choose_metric(framed, limits=_LIMITS):
     """Samples of the rows where they pay, else a Hessian of all that is kept, or one each step."""
     if framed.loss.self_concordance is None:  # a Hessian that is kept would certify nothing
         return newton_metric(framed, limits)
+    size = _sample_size(framed, limits)
+    others = (framed.blocks.n_samples, 1) if size is None else (size, 2)
+    diagonal = DiagonalMetric.diagonal_for(framed, *others)
+    if diagonal is not None:
+        return DiagonalMetric(framed, Pace({"all": costs(framed).hessian}), diagonal)
     sampled = sampled_metric(framed, limits)
     if sampled is not None:
         return sampled
@@ -208,8 +214,8 @@ def _expected(metric, hessian):
     return _NEWTON_HESSIANS * (1.0 + hessian) if type(metric) is FullMetric else _PRODUCTS
 
 
-def sampled_metric(framed, limits=_LIMITS):
-    """Samples of the rows where they pay, else None."""
+def _sample_size(framed, limits):
+    """Rows of a sample that pays, or None."""
     n_features, n_outputs = framed.shape
     n_samples = framed.blocks.n_weighing
     if n_features * n_outputs > limits.parameters:
@@ -227,8 +233,16 @@ def sampled_metric(framed, limits=_LIMITS):
     needed = size
     if framed.blocks.stores_zeros:
         size = min(size, limits.sample_bytes // (8 * n_features))
-    if size > limits.largest_share * n_samples or size < needed // 8:
+    return None if size > limits.largest_share * n_samples or size < needed // 8 else size
+
+
+def sampled_metric(framed, limits=_LIMITS):
+    """Samples of the rows where they pay, else None."""
+    size = _sample_size(framed, limits)
+    if size is None:
         return None
+    n_features, n_outputs = framed.shape
+    cost = costs(framed)
     largest, share = framed.sampled(size)
     samples = [largest]
     smallest = max(limits.smallest, 5 * n_features * n_outputs)

@@ -78,7 +78,7 @@ class LazyMetric:
 
     def direction(self, at, tolerance):
         """The quasi-Newton direction; its decrement is for :meth:`certifies` to bound."""
-        if self._metric is None:
+        if self._steps.factor is None:
             self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
         direction = self._steps.direction(at.gradient)
         decrement = -0.5 * float(at.gradient.ravel() @ direction.ravel())
@@ -99,7 +99,7 @@ class LazyMetric:
         else:
             if self.rows is not self.framed:
                 self.rows, self.share = self.framed, 1.0
-                self.pace.options.pop("sample")  # it has had its turn
+                self.pace.options.pop("sample", None)  # it has had its turn
                 self._singular, self._same_rank = SingularDirections(self.framed), True
             self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
 
@@ -129,7 +129,7 @@ class LazyMetric:
             return False
         missing = self._missing(theta, bound, tolerance)
         if missing > 0.0:
-            if not self.pace.renewal_pays("all" if self.rows is self.framed else "sample", missing):
+            if not self._renewal_pays(missing):
                 return False
             self._take(self._factored(self.rows, theta), theta)
             bound = self._bound(gradient)
@@ -137,6 +137,10 @@ class LazyMetric:
         regular = self._metric.is_regular or (self._same_rank and self._metric.is_exact)
         covered = regular and not gradient.ravel()[self._metric.dead].any()
         return covered and bound <= tolerance
+
+    def _renewal_pays(self, missing):
+        """Whether M anew costs less than steps that bring its bound down by e^missing."""
+        return self.pace.renewal_pays("all" if self.rows is self.framed else "sample", missing)
 
     def _missing(self, theta, bound, tolerance):
         """The logarithm of what the bound at theta is above the tolerance, M being of theta'.
@@ -160,7 +164,10 @@ class LazyMetric:
 
     def _bound(self, gradient):
         """``1/2 g^T M^-1 g / c``, M where it was taken."""
-        return 0.5 * float(gradient.ravel() @ self._steps.solved(gradient)) / self.share
+        factor = self._metric.factor
+        steps_in_it = factor is self._steps.factor
+        solved = self._steps.solved(gradient) if steps_in_it else factor.solve(gradient.ravel())
+        return 0.5 * float(gradient.ravel() @ solved) / self.share
 
 
 class SampledMetric(LazyMetric):
