@@ -11,11 +11,12 @@ from gdregress.problem.basis import Basis
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.rows.parts import in_parts
 from gdregress.solvers.newton.decrement_bound import DecrementBound
 from gdregress.solvers.newton.full import FullMetric
 from gdregress.solvers.newton.krylov import KrylovMetric
 from gdregress.solvers.newton.newton import newton
-from gdregress.solvers.newton.preconditioners import _Diagonal, _Gram
+from gdregress.solvers.newton.preconditioners import _Diagonal, _Gram, preconditioner
 
 N_ROWS, N_FEATURES, ALPHA = 60, 12, 0.03
 
@@ -328,8 +329,8 @@ def test_blocks_along_the_leading_axes_make_the_hessian_rounder():
     plain = _Gram(hessian, framed)
     plain.n_steps = 100
     spread = []
-    for preconditioner in (plain, _Gram(hessian, framed, plain)):
-        P = np.stack([preconditioner.solve(unit).ravel() for unit in units])
+    for each in (plain, _Gram(hessian, framed, plain)):
+        P = np.stack([each.solve(unit).ravel() for unit in units])
         assert_allclose(P, P.T, atol=1e-10 * abs(P).max())
         # The gauge of the intercepts, which nothing moves.
         moving, axes = np.linalg.eigh(P)
@@ -368,3 +369,20 @@ def test_products_in_an_orthonormal_basis():
         at = metric.look(np.zeros((metric.framed.shape[0] + 1, 1, 3)))
         found.append(metric.direction(at, 1e-9)[1])
     assert 0.9 * found[1] < found[0] < found[1] * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize("container", [sparse.csr_array, np.asarray])
+def test_solves_that_cost_more_than_products_are_not_made(container):
+    """A word stands in few rows: p x p triangles of several classes would be most of the work."""
+    rng = np.random.default_rng(0)
+    words = (rng.random((1500, 1200)) < 0.005) + 0.0
+    y = rng.integers(0, 3, (1500, 1))
+    framed = softmax_objective(container(words), y, None, alpha=1e-3)
+    framed = framed.on_rows(in_parts(framed.blocks))
+    framed = framed.in_frame(framed.frames.best())
+    hessian = framed.at(np.zeros((1201, 1, 3))).having("curvature").curvature
+    assert isinstance(preconditioner(hessian, framed), _Diagonal)
+    assert "gram" not in vars(framed.bound)
+    dense = softmax_objective(rng.standard_normal((1500, 1200)), y, None, alpha=1e-3)
+    hessian = dense.at(np.zeros((1201, 1, 3))).having("curvature").curvature
+    assert isinstance(preconditioner(hessian, dense), _Gram)

@@ -15,7 +15,7 @@ and each of them 30,000 more for being one.
 
 from dataclasses import dataclass
 
-__all__ = ["costs", "gram_in_products"]
+__all__ = ["costs", "gram_in_products", "solve_in_products"]
 
 # What one pass costs for being one, in nanoseconds.
 _CALL = 3e4
@@ -63,6 +63,13 @@ def gram_in_products(framed, n_columns):
     design = framed.blocks.design
     stored = design.n_stored / framed.blocks.n_samples + design.prices.more
     return _gram(n_columns) / (design.prices.product * stored)
+
+
+def solve_in_products(framed):
+    """Two triangular solves for each output, in products with a Hessian: 0.5 p^2 nanoseconds."""
+    design, n_features = framed.blocks.design, framed.shape[0]
+    stored = design.n_stored + framed.blocks.n_samples * design.prices.more
+    return 0.5 * n_features**2 / (design.prices.product * stored)
 
 
 def _gram(n_columns):

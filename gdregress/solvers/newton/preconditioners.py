@@ -18,7 +18,7 @@ import numpy as np
 
 from ...rows.blocks import RowBlocks
 from ..cholesky import ScaledCholesky
-from .costs import costs, gram_in_products
+from .costs import costs, gram_in_products, solve_in_products
 from .hessian import NEGLIGIBLE
 
 __all__ = ["preconditioner"]
@@ -31,6 +31,8 @@ _LEFT, _NONE = 1e-6, 1e-10
 # Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
+# Sparse columns with a ridge depend little on each other: no solves that cost more products.
+_WORTH_SOLVE = 0.5
 # The leading axes get blocks of their own where these cost less than so many products, once a step
 # has taken so many; and the most memory of the rows along them.
 _N_AXES, _WORTH_AXES, _SLOW, _AXES_BYTES = 32, 4.0, 4, 2**26
@@ -38,17 +40,20 @@ _SUBSPACE_STEPS = 2
 
 
 def preconditioner(hessian, framed, along=None, before=None):
-    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal.
+    """The blocks of softmax where they pay, else one Gram matrix for all, or a diagonal, as where
+    sparse columns have a ridge and solves would cost more than products.
 
     `along` is the column of the intercept in H, of one output; `before` is what preconditioned the
     last step of Newton, None at the first.
     """
-    n_features, has_gauge = framed.shape[0], framed.loss.has_gauge
-    if has_gauge and n_features <= _MAX_BLOCK_COLUMNS:
+    n_features, solves = framed.shape[0], framed.loss.has_gauge
+    if framed.blocks.design.prices.pair < np.inf and framed.penalty.l2 > 0.0:  # columns are sparse
+        solves = solves and solve_in_products(framed) <= _WORTH_SOLVE
+    if solves and n_features <= _MAX_BLOCK_COLUMNS:
         share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
         if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
             return _Blocks(hessian, framed)
-    if has_gauge and framed.bound.gram is not None:
+    if solves and framed.bound.gram is not None:
         return _Gram(hessian, framed, before)
     return _Diagonal(hessian, framed, along, before)
 
