@@ -48,7 +48,7 @@ _LIFT = 1e-13
 _TYPICAL = 0.01
 
 
-def is_far(framed, metric, at, direction, t, decrement, tolerance):
+def is_far(framed, metric, at, direction, t, decrement, tolerance, *, again=False):
     """Whether more than the tolerance may be left in spite of the decrement.
 
     Parameters
@@ -64,6 +64,8 @@ def is_far(framed, metric, at, direction, t, decrement, tolerance):
     decrement : float
         Where the step began, of a Newton direction; infinite of another one.
     tolerance : float
+    again : bool, default=False
+        Whether it was so a step before. H_o costs more than a step, which mostly settles it.
     """
     nu = framed.loss.self_concordance
     if nu is None:
@@ -81,6 +83,8 @@ def is_far(framed, metric, at, direction, t, decrement, tolerance):
     seems_near = left <= 2.0 * curvature.min() * tolerance
     if at.theta.size > _MOST_PARAMETERS or (seems_near and framed.penalty.l2 > 0.0):
         return not seems_near
+    if not (seems_near or again):
+        return True
     return _left_beside_movers(at, step, _NEAR / nu) > tolerance
 
 

@@ -111,6 +111,7 @@ class _Run:
         self.separation = None
         self._asked = self._begun = self._is_last = False
         self._length, self._lifted_at = 1.0, math.inf
+        self._was_far = False
         self._choose, space = choose, None
         self._is_at_zero = not theta.any()
         if self._is_at_zero:  # another start may lie outside the row space
@@ -305,6 +306,7 @@ class _Run:
         failed = (blind or rounding or stalled) and not certain
         ends = failed and not self._has_another_metric(rounding)
         stuck = (metric.is_saturated or ends) and not self._asked
+        self._was_far = is_far
         self._length = self._next_length() if is_far else 1.0
         if (certain or stuck) and self.may_separate and self._partly_separated():
             return StopReason.SEPARABLE
@@ -348,7 +350,8 @@ class _Run:
         step = self._in_the_frame(self._direction), self._t, self._decrement
         if self.metric.spared is not None:
             step = self.metric.spared, 1.0, math.inf
-        return is_far(self.framed, self.metric, self.at, *step, self.tolerance)
+        again = self._was_far
+        return is_far(self.framed, self.metric, self.at, *step, self.tolerance, again=again)
 
     def _in_the_frame(self, step):
         """A step of the frame that it was made in, which may have been left."""
