@@ -387,3 +387,29 @@ def test_blocks_are_made_where_they_cost_a_few_products():
     assert costs(objective(X, y, 1e-3, 10)).grams_in_products < 25
     X, y = spectra(600, 300, 10, np.random.default_rng(6))
     assert costs(objective(X, y, 1e-3, 10)).grams_in_products > 25
+
+
+def sites(n_samples, n_places, n_classes, rng):
+    """Letters at places, one column for each; those in the middle tell the class."""
+    letter = rng.integers(4, size=(n_samples, n_places))
+    X = (letter[..., None] == np.arange(4)).reshape(n_samples, -1) + 0.0
+    tells = 3.0 * np.exp(-0.25 * np.abs(np.arange(n_places) - n_places / 2)).repeat(4)
+    weights = rng.standard_normal((X.shape[1], n_classes)) * tells[:, None]
+    return X, np.argmax(X @ weights + rng.gumbel(size=(n_samples, n_classes)), axis=1)
+
+
+def test_slow_products_give_way_to_a_hessian_that_is_kept(passes):
+    """Near the optimum each product gains less than a part of a Hessian that costs about 20."""
+    X, y = sites(2_000, 60, 3, np.random.default_rng(0))
+    X, alpha = standardised(X), 1 / 2_000
+    model = LogisticRegression(alpha=alpha).fit(X, y)
+    kernels = [kernel for kernel, _ in passes]
+    assert model.converged_
+    assert kernels.count(CurvedProduct) < 70  # more than 100 of them would get there alone
+    assert kernels.count(Expansion) == 1
+    assert model.n_iter_ <= 12
+    z = X @ model.coef_.T + model.intercept_
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    gradient = (p - np.eye(3)[y]).T @ X / len(y) + alpha * model.coef_
+    assert np.sum(gradient**2) / (2 * alpha) <= 1e-9 * np.log(3)  # a bound of what is left

@@ -196,10 +196,14 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
     if isinstance(before, FullMetric) and not before.is_lifted:
         return DampedMetric(framed, is_lifted=True)
     if framed.shape[0] * framed.shape[1] <= limits.parameters:
+        if isinstance(before, KrylovMetric) and before.is_outdone:
+            return LazyMetric(framed, Pace({"all": costs(framed).hessian}))
         is_hard = before is not None and before.is_hard
         hessian = costs(framed).hessian if framed.loss.is_coupled and not is_hard else 0.0
         if _applies(hessian):
-            return KrylovMetric(framed, patience=_NEWTON_HESSIANS * (1.0 + hessian))
+            may_keep = before is None and framed.loss.self_concordance is not None
+            kept = hessian if may_keep else math.inf
+            return KrylovMetric(framed, _NEWTON_HESSIANS * (1.0 + hessian), kept)
         return DampedMetric(framed) if DampedMetric.suits(framed) else FullMetric(framed)
     return AmongRowsMetric(framed) if AmongRowsMetric.suits(framed) else KrylovMetric(framed)
 

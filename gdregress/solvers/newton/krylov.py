@@ -25,6 +25,11 @@ _DELAY = 10
 _MANY = 20
 # A bound is asked for where a guess at it is no more than so many tolerances.
 _NEAR = 4.0
+# A Hessian that is kept takes over where the decrement is below this share of the loss, from where
+# on curvature changes little; if it and its steps are thought to cost so many times less.
+_SETTLED, _PATIENCE, _KEPT_STEPS = 0.01, 2.0, 4.0
+# What a step takes beside its products: the curvatures of the rows, and the loss where it ends.
+_PASSES_OF_A_STEP = 2.0
 
 
 class KrylovMetric:
@@ -40,20 +45,32 @@ class KrylovMetric:
     linear and nonlinear equations", equation 6.20), and no direction where the gradient's is
     within it, unless the tolerance is near rounding level.
 
+    Products that lower the logarithm of the decrement by r each need l / r more, l being that of
+    decrement over tolerance. Near the optimum a Hessian of all rows that is kept serves every step
+    to the end: it takes over where it costs less than half of that.
+
     Parameters
     ----------
     framed : BlockObjective
         All rows.
     patience : float, default=inf
         After so many products it gives up; infinite where the Hessian cannot be factored.
+    kept : float, default=inf
+        What a Hessian costs that is kept, in passes; infinite where none is to take over.
+
+    Attributes
+    ----------
+    is_outdone : bool
+        Whether it gives up for a Hessian that is kept.
     """
 
     is_sampled = is_kept = is_exact = is_saturated = False
     is_hard = True  # where products were so many, the Hessian is to be factored
     spared = None
 
-    def __init__(self, framed, patience=math.inf):
-        self.framed = framed
+    def __init__(self, framed, patience=math.inf, kept=math.inf):
+        self.framed, self._kept, self.is_outdone = framed, kept, False
+        self._decrement, self._spent, self._n_products = math.inf, 0.0, 0
         self._left, self.gives_up = patience, False
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
@@ -75,8 +92,22 @@ class KrylovMetric:
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
+        if self.is_outdone:
+            self.gives_up = True
+            return np.zeros_like(at.gradient), math.inf
         enough = ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
-        return self.solve(at.curvature, at.gradient, tolerance, enough)
+        direction, decrement = self.solve(at.curvature, at.gradient, tolerance, enough)
+        if tolerance < decrement < _SETTLED * float(at.loss[0]) and math.isfinite(self._kept):
+            self.is_outdone = self._is_slow(decrement, tolerance)
+        self._decrement, self._spent = decrement, self._n_products + _PASSES_OF_A_STEP
+        return direction, decrement
+
+    def _is_slow(self, decrement, tolerance):
+        """Whether a Hessian that is kept is thought to get there for less, once the step at hand
+        has been taken: the one before has lowered the logarithm of the decrement by r."""
+        r = max(math.log(self._decrement / decrement), 0.0)
+        left = math.log(decrement / tolerance) - r
+        return left > 0.0 and left * self._spent > r * _PATIENCE * (self._kept + _KEPT_STEPS)
 
     def solve(self, hessian, gradient, tolerance, enough=0.0):
         """``-H^-1 g`` of any g, truncated, and ``1/2 g^T H^-1 g``.
@@ -105,6 +136,7 @@ class KrylovMetric:
             rest,
             min(self._left, _MAX_KRYLOV_STEPS),
         )
+        self._n_products = n_steps
         self._left -= n_steps
         self.gives_up = self._left <= 0
         if n_steps > self._preconditioner.lasts:
