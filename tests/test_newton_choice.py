@@ -143,6 +143,46 @@ def test_a_hessian_is_kept_where_columns_are_correlated(correlated):
     assert type(choose_metric(objective(X, np.arange(3_000) % 2 + 0.0))) is LazyMetric
 
 
+def short_rows(n_samples, n_words, rng):
+    """Rows of eight words of some hundred, the frequent ones first, and two classes."""
+    share = np.arange(3.0, n_words + 3.0) ** -0.8
+    words = rng.choice(n_words, (n_samples, 8), p=share / share.sum()).ravel()
+    rows = np.repeat(np.arange(n_samples), 8)
+    X = sparse.csr_array((np.ones(len(words)), (rows, words)), shape=(n_samples, n_words))
+    z = X @ rng.standard_normal(n_words)
+    return X, (z + rng.logistic(size=n_samples) > 0).astype(int)
+
+
+@pytest.mark.parametrize("n_words", [500, 1_000])
+def test_short_rows_of_words_take_products(passes, n_words):
+    """A Hessian and its factor take longer than all of them."""
+    X, y = short_rows(2_000, n_words, np.random.default_rng(3))
+    assert type(choose_metric(objective(X, y + 0.0, 5e-4))) is KrylovMetric
+    model = LogisticRegression(alpha=5e-4).fit(X, y)
+    assert model.converged_
+    kernels = [kernel for kernel, _ in passes]
+    assert not {Hessian, Expansion} & set(kernels)
+    assert kernels.count(CurvedProduct) <= 100
+    plain = Plain(KINDS["sigmoid"], X.toarray(), y[:, None] + 0.0, None, 5e-4)
+    theta = np.append(model.coef_[0], model.intercept_)[:, None]
+    assert plain.decrement(theta) <= 1e-8 * math.log(2.0)
+
+
+def test_products_that_are_too_many_give_way_to_a_hessian(passes):
+    """Words that go in pairs, with hardly a ridge: no diagonal is like that Hessian."""
+    rng = np.random.default_rng(4)
+    X, y = short_rows(2_000, 250, rng)
+    X = sparse.csr_array(sparse.hstack([X, X * rng.uniform(0.9, 1.1, X.shape[1])[::-1]]))
+    X = sparse.csr_array(X + 1e-2 * X[:, rng.permutation(X.shape[1])])
+    assert type(choose_metric(objective(X, y + 0.0, 1e-9))) is KrylovMetric
+    assert LogisticRegression(alpha=1e-9).fit(X, y).converged_
+    kernels = [kernel for kernel, _ in passes]
+    assert {Hessian, Expansion} & set(kernels)
+    cost = costs(objective(X, y + 0.0, 1e-9))
+    kept = 3.0 * (cost.hessian + cost.factor) + 9.0
+    assert kernels.count(CurvedProduct) <= kept + 20.0  # and those of the bound
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1e-11])
 def test_uncorrelated_columns_take_no_hessian_but_that_of_the_bound(passes, alpha):
     """In any units and anywhere, of any distribution: some ten passes, as lbfgs makes them."""

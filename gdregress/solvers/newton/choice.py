@@ -55,6 +55,8 @@ _HOPE = {"sample": math.log(8.0), "all": math.log(20.0), "products": math.log(20
 _WINDOW = 3
 # Newton's method makes about so many Hessians, lazily so many with so many steps; so many products.
 _NEWTON_HESSIANS, _LAZY_HESSIANS, _LAZY_STEPS, _PRODUCTS = 7, 3, 9, 60
+# Of one output they go in a diagonal, and may be this many times as many.
+_DOUBT = 2.0
 
 # Rows of a sample for each parameter of a coupled loss are at least five, and more where a Hessian
 # of all rows costs less passes than this for each; but no more than so many.
@@ -176,6 +178,9 @@ def choose_metric(framed, limits=_LIMITS):
     sampled = sampled_metric(framed, limits)
     if sampled is not None:
         return sampled
+    patience = _patience_with_products(framed, limits)
+    if patience > 0.0:
+        return KrylovMetric(framed, patience=patience)
     every_step = newton_metric(framed, limits)
     n_parameters = framed.shape[0] * framed.shape[1]
     hessian = costs(framed).hessian
@@ -206,6 +211,21 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
             return KrylovMetric(framed, _NEWTON_HESSIANS * (1.0 + hessian), kept)
         return DampedMetric(framed) if DampedMetric.suits(framed) else FullMetric(framed)
     return AmongRowsMetric(framed) if AmongRowsMetric.suits(framed) else KrylovMetric(framed)
+
+
+def _patience_with_products(framed, limits):
+    """How many products are tried before Hessians: as many as a fit with kept ones costs,
+    where columns are sparse and a ridge bounds the decrement, if these are enough; else none.
+
+    In short rows of words a product costs next to nothing, a factor no less than in any others.
+    """
+    n_features, n_outputs = framed.shape
+    is_sparse = framed.blocks.design.prices.pair < math.inf and framed.penalty.l2 > 0.0
+    if n_outputs > 1 or n_features > limits.parameters or not is_sparse:
+        return 0.0
+    cost = costs(framed)
+    patience = _LAZY_HESSIANS * (cost.hessian + cost.factor) + _LAZY_STEPS
+    return patience if patience > _DOUBT * _PRODUCTS else 0.0
 
 
 def _applies(hessian):
