@@ -65,7 +65,7 @@ def is_far(framed, metric, at, direction, t, decrement, tolerance, *, again=Fals
         Where the step began, of a Newton direction; infinite of another one.
     tolerance : float
     again : bool, default=False
-        Whether it was so a step before. H_o costs more than a step, which mostly settles it.
+        Whether it was so a step before. H_o costs more than a full step, which mostly settles it.
     """
     nu = framed.loss.self_concordance
     if nu is None:
@@ -83,7 +83,7 @@ def is_far(framed, metric, at, direction, t, decrement, tolerance, *, again=Fals
     seems_near = left <= 2.0 * curvature.min() * tolerance
     if at.theta.size > _MOST_PARAMETERS or (seems_near and framed.penalty.l2 > 0.0):
         return not seems_near
-    if not (seems_near or again):
+    if not (seems_near or again or t < 1.0):
         return True
     return _left_beside_movers(at, step, _NEAR / nu) > tolerance
 
