@@ -788,4 +788,5 @@ def test_a_row_of_large_numbers_holds_no_coefficients(shape, alpha, n_classes, t
     assert model.converged_
     lost = -np.log(np.take_along_axis(reference.predict_proba(X), y[:, None], axis=1)).mean()
     best = lost + 0.5 * alpha * np.square(reference.coef_).sum()
-    assert model.loss_ - best <= 1e-5 * tol * np.log(n_classes) + 1e-13
+    rounding = 1e-11  # of the linear predictor of that row
+    assert model.loss_ - best <= 1e-5 * tol * np.log(n_classes) + rounding
