@@ -21,6 +21,11 @@ the right side is least there: what is left is no more than
 With r the move of ``H_o^-1 g`` in units of 1 / nu, this takes a ``rho = r e^rho``, and there is one
 up to r = 1 / e. Of a Newton step that moves no row farther, e^rho times the decrement is a bound
 with no row left out.
+
+Before H_o is formed, each mover is asked alone: against a ridge along its direction,
+``(g^T x_i)^2 / (2 ridge |x_i|^2)`` is left. Where that is within the tolerance it is believed, and
+where H_o would be too large it is all that is known; without a ridge, in its place, a share of the
+mean squares of the other rows. That is an estimate, for movers together may hold more.
 """
 
 import math
