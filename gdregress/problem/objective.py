@@ -36,6 +36,7 @@ An intercept that is not fitted is a coordinate with gradient zero: it stays whe
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from ..rows.columns import FrameChoice, keep_digits
 from ..rows.kernels import ColumnMoments
@@ -183,13 +184,14 @@ class BlockObjective:
         total, gradient = self._batch_loss_gradient(batch, theta)
         share = self._rows_per_weight / batch.rows.shape[0]
         total *= share
-        gradient *= share
-        if not self.fit_intercept:
-            gradient[-self.shape[1] :] = 0.0
         if self.penalty.has_l2:  # 1/2 l2 |W|^2 and l2 W
             pull = self._flat_ridge * theta
-            gradient += pull
             total += 0.5 * float(pull.dot(theta))
+            gradient = daxpy(gradient, pull, a=share)
+        else:
+            gradient *= share
+        if not self.fit_intercept:
+            gradient[-self.shape[1] :] = 0.0
         return total, gradient
 
     def batch_value(self, batch, theta):

@@ -120,39 +120,34 @@ class ColumnUnits:
         check_squares(np.append(square, 1.0), np.append(square > 0.0, True))
         ridge = math.sqrt(objective.penalty.l2 / objective.curvature_bound)
         unit = math.sqrt(2.0) * np.hypot(np.sqrt(square), ridge)
-        self._inverse = np.ones(len(mean) + 1)
-        self._inverse[:-1] = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0.0)
-        self._inverse_shift = np.append(mean, 0.0) * self._inverse
+        inverse = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0.0)
+        self._squared = np.append(inverse * inverse, 1.0)
+        self._mean = np.append(mean, 0.0)
+        self._pull_of_mean = self._mean * self._squared
         self._is_shifted = bool((np.abs(mean) > _CENTRED * np.sqrt(square)).any())
 
     def direction(self, gradient):
         """The change of theta that the gradient g~ in these units is, and ``|g~|^2``, of one model:
         vectors in the order of ``theta.ravel()``.
 
-        With g~ = (g_W - mean g_b) / d, that is ``d_W = g~ / d`` and ``d_b = g_b - mean^T d_W``, in
-        as few calls as it takes.
+        With g~ = (g_W - mean g_b) / d, that is ``d_W = (g_W - mean g_b) / d^2`` and ``d_b = g_b -
+        mean^T d_W``; then ``|g~|^2 = g^T d``. All in as few calls as it takes.
         """
-        inverse, shift = self._inverse, self._inverse_shift
-        if len(gradient) > len(inverse):
-            return self._direction_of_outputs(gradient.reshape(len(inverse), -1))
-        inside = gradient * inverse
+        if len(gradient) > len(self._mean):
+            return self._direction_of_outputs(gradient.reshape(len(self._mean), -1))
+        outside = gradient * self._squared
         if self._is_shifted:
-            daxpy(shift, inside, a=-gradient.item(-1))
-        outside = inside * inverse
-        if self._is_shifted:
-            outside[-1] -= shift.dot(inside)
-        return outside, float(inside.dot(inside))
+            outside = daxpy(self._pull_of_mean, outside, a=-gradient.item(-1))
+            outside[-1] -= self._mean.dot(outside)
+        return outside, float(gradient.dot(outside))
 
     def _direction_of_outputs(self, gradient):
         """The same of several outputs."""
-        inverse, shift = self._inverse[:, None], self._inverse_shift
-        inside = gradient * inverse
+        outside = gradient * self._squared[:, None]
         if self._is_shifted:
-            inside -= shift[:, None] * gradient[-1]
-        outside = inside * inverse
-        if self._is_shifted:
-            outside[-1] -= shift.dot(inside)
-        return outside.ravel(), float(np.vdot(inside, inside))
+            outside -= self._pull_of_mean[:, None] * gradient[-1]
+            outside[-1] -= self._mean.dot(outside)
+        return outside.ravel(), float(np.vdot(gradient, outside))
 
 
 def is_penalised(objective):

@@ -20,6 +20,7 @@ import math
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import Constant, checked_factor
@@ -137,10 +138,12 @@ class PolyakStep:
         objective, coordinates, shape = self.objective, self.coordinates, run.theta.shape
         theta, direction, first = run.theta.ravel(), run.direction, run.step
         since, taken = (run.step, run.average), []
+        if direction is not None:
+            direction = direction.ravel()
         for number, batch in enumerate(batches):
             before = None if record is None else run.reported
             loss, gradient = objective.batch_value_and_gradient(batch, theta)
-            agreement = None if direction is None else float(gradient.dot(direction.ravel()))
+            agreement = None if direction is None else float(gradient.dot(direction))
             if coordinates is None:
                 direction, square = gradient, float(gradient.dot(gradient))
             else:
@@ -149,7 +152,8 @@ class PolyakStep:
             run.rate = self._rate(run, run.iteration + number / self._n_steps)
             direction = direction.reshape(shape)
             direction, run.rule_state = self.rule.update(direction, run.rule_state)
-            theta = theta - run.rate * direction.ravel()
+            direction = direction.ravel()
+            theta = daxpy(direction, theta.copy(), a=-run.rate)
             taken.append(theta)
             is_full = len(taken) == _TOGETHER
             if is_full or record is not None:
@@ -160,7 +164,7 @@ class PolyakStep:
                 record([loss], gradient.reshape(shape), before)
         if taken:
             run.move_on(self.rule, since, taken)
-        run.direction = direction
+        run.direction = direction.reshape(shape)
 
     def _limit(self, run, step, loss, square, agreement):
         """What a batch says of the rates: its loss, ``|g|^2``, and ``<g, d>`` with the step before,
