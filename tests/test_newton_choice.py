@@ -221,11 +221,14 @@ def test_a_hessian_costs_more_the_more_columns_and_classes():
     assert 1.0 < narrow < wide < coupled
 
 
-def pace_after(decrements, cost, tolerance=1e-12):
+NEAR = 1e4  # a loss beside which the decrements below are small
+
+
+def pace_after(decrements, cost, tolerance=1e-12, loss=NEAR):
     """What a pace says after each of some steps, of one pass each."""
     pace, said = Pace({"all": cost}), []
     for decrement in decrements:
-        said.append(pace.better(decrement, tolerance))
+        said.append(pace.better(decrement, tolerance, loss))
         pace.spend(1.0)
     return said
 
@@ -245,17 +248,26 @@ def test_slow_steps_go_on_where_little_is_left():
     assert pace_after(2.0 ** -np.arange(5.0), 10.0, tolerance=2.0**-8) == [None] * 5
 
 
+@pytest.mark.parametrize(("loss", "when"), [(1e4, 1), (4.0, 2), (1.0, 4), (0.01, 8), (0.0, None)])
+def test_a_hessian_waits_until_the_decrement_is_small_beside_the_loss(loss, when):
+    """A third of it at every step, 25 to go, and a Hessian for 8: steps in it are thought to leave
+    (decrement / loss)^(1/2), and it pays from ``8 + left / log (loss / decrement)^(1/2)`` below
+    ``left / log 3`` on, left being log (decrement / tolerance)."""
+    said = pace_after(3.0 ** -np.arange(10.0), 8.0, loss=loss)
+    assert (said.index("all") if "all" in said else None) == when
+
+
 def test_a_metric_that_was_no_better_is_hoped_for_again_when_steps_have_cost_as_much():
     pace = Pace({"all": 10.0})
-    pace.better(1.0, 1e-12)
+    pace.better(1.0, 1e-12, NEAR)
     pace.spend(1.0)
-    assert pace.better(0.5, 1e-12) == "all"
+    assert pace.better(0.5, 1e-12, NEAR) == "all"
     pace.begin("all", 0.5)
     for k in range(2, 9):
         pace.spend(1.0)
-        assert pace.better(2.0**-k, 1e-12) is None  # as fast as before, and it costs nothing
+        assert pace.better(2.0**-k, 1e-12, NEAR) is None  # as fast as before, and it costs nothing
     pace.spend(4.0)
-    assert pace.better(2.0**-9, 1e-12) == "all"
+    assert pace.better(2.0**-9, 1e-12, NEAR) == "all"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -49,7 +49,7 @@ from .krylov import KrylovMetric
 __all__ = ["Limits", "Pace", "choose_metric", "newton_metric", "sampled_metric"]
 
 # What a step in a new metric is hoped to divide the decrement by until it is seen: of a sample,
-# of all rows, and by products, of which one step takes about a dozen.
+# of all rows, and by products, of which one step takes about a dozen. At the most; see ``Pace``.
 _HOPE = {"sample": math.log(8.0), "all": math.log(20.0), "products": math.log(20.0) / 12.0}
 # Steps over which progress is measured.
 _WINDOW = 3
@@ -103,6 +103,11 @@ class Pace:
     have cost about what a Hessian costs: far from the optimum, where the decrement says little of
     the progress, a fit takes no more than about twice the time of a Hessian at every step.
 
+    A kept Hessian serves the better the nearer to the optimum it is made: far out curvature changes
+    on the way (Doikov, Chayti & Jaggi 2023, "Second-order optimization with lazy Hessians"). So no
+    step in one made here is hoped to divide the decrement by more than
+    ``(loss / decrement)^(1/2)``, or by 2 where that is less.
+
     Parameters
     ----------
     options : dict of str to float
@@ -127,8 +132,8 @@ class Pace:
     def _note(self, decrement):
         self._trail.append((self._spent, math.log(decrement) if decrement > 0.0 else -math.inf))
 
-    def better(self, decrement, tolerance):
-        """The name of the metric that would get there sooner, or None."""
+    def better(self, decrement, tolerance, loss):
+        """The name of the metric that would get there sooner, or None; all three at one theta."""
         self._note(decrement)
         if len(self._trail) < 2 or not decrement > tolerance > 0.0:
             return None
@@ -136,16 +141,19 @@ class Pace:
         if len(self._trail) == 2 and self._last is not None:
             self._shown[self._last] = rate, self._spent
         left = low - math.log(tolerance)
+        here = 0.5 * math.log(max(loss / decrement, 4.0))
         needed = {
-            name: cost + _over(left, self._expected(name)) for name, cost in self.options.items()
+            name: cost + _over(left, self._expected(name, here))
+            for name, cost in self.options.items()
         }
         best = min(needed, key=needed.get, default=None)
         return best if best is not None and needed[best] < _over(left, rate) else None
 
-    def _expected(self, name):
-        """The rate that another metric is thought to have."""
-        rate, spent = self._shown.get(name, (_HOPE[name], self._spent))
-        return _HOPE[name] if self._spent - spent >= self.options[name] else rate
+    def _expected(self, name, here):
+        """The rate that another metric is thought to have, a Hessian made here no more than that."""
+        hope = _HOPE[name] if name == "products" else min(_HOPE[name], here)
+        rate, spent = self._shown.get(name, (hope, self._spent))
+        return hope if self._spent - spent >= self.options[name] else rate
 
     def renewal_pays(self, name, missing):
         """Whether a new Hessian costs less than steps that bring a bound down by e^missing."""

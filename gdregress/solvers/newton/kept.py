@@ -82,7 +82,7 @@ class LazyMetric:
             self._take(factor_hessian(self.framed, at.hessian, self._singular), at.theta)
         direction = self._steps.direction(at.gradient)
         decrement = -0.5 * float(at.gradient.ravel() @ direction.ravel())
-        better = self.pace.better(decrement, tolerance * self.share)
+        better = self.pace.better(decrement, tolerance * self.share, float(at.loss[0]))
         if better is not None:
             self._renew(better, at)
             direction = self._steps.direction(at.gradient)
