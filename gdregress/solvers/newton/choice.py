@@ -150,7 +150,7 @@ class Pace:
         return best if best is not None and needed[best] < _over(left, rate) else None
 
     def _expected(self, name, here):
-        """The rate that another metric is thought to have, a Hessian made here no more than that."""
+        """The rate that another metric is thought to have; no Hessian made here more than that."""
         hope = _HOPE[name] if name == "products" else min(_HOPE[name], here)
         rate, spent = self._shown.get(name, (hope, self._spent))
         return hope if self._spent - spent >= self.options[name] else rate
