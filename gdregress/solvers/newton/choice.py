@@ -182,7 +182,7 @@ def choose_metric(framed, limits=_LIMITS):
     others = (framed.blocks.n_samples, 1) if size is None else (size, 2)
     diagonal = DiagonalMetric.diagonal_for(framed, *others)
     if diagonal is not None:
-        return DiagonalMetric(framed, Pace({"all": costs(framed).hessian}), diagonal)
+        return DiagonalMetric(framed, Pace({"all": costs(framed).metric}), diagonal)
     sampled = sampled_metric(framed, limits)
     if sampled is not None:
         return sampled
@@ -191,13 +191,13 @@ def choose_metric(framed, limits=_LIMITS):
         return KrylovMetric(framed, patience=patience)
     every_step = newton_metric(framed, limits)
     n_parameters = framed.shape[0] * framed.shape[1]
-    hessian = costs(framed).hessian
-    lazy = _LAZY_HESSIANS * hessian + _LAZY_STEPS
+    cost = costs(framed)
+    lazy = _LAZY_HESSIANS * cost.hessian + _LAZY_STEPS
     # With few rows classes nearly separate, and the curvature changes all the way.
     changes = framed.loss.is_coupled and framed.blocks.n_weighing < _ROWS_TO_KEEP * n_parameters
     fits = n_parameters <= limits.parameters and not changes
-    if fits and lazy < _WORTH * _expected(every_step, hessian):
-        return LazyMetric(framed, Pace({"all": hessian}))
+    if fits and lazy < _WORTH * _expected(every_step, cost.hessian):
+        return LazyMetric(framed, Pace({"all": cost.metric}))
     return every_step
 
 
@@ -210,7 +210,7 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
         return DampedMetric(framed, is_lifted=True)
     if framed.shape[0] * framed.shape[1] <= limits.parameters:
         if isinstance(before, KrylovMetric) and before.is_outdone:
-            return LazyMetric(framed, Pace({"all": costs(framed).hessian}))
+            return LazyMetric(framed, Pace({"all": costs(framed).metric}))
         is_hard = before is not None and before.is_hard
         hessian = costs(framed).hessian if framed.loss.is_coupled and not is_hard else 0.0
         if _applies(hessian):
@@ -232,7 +232,7 @@ def _patience_with_products(framed, limits):
     if n_outputs > 1 or n_features > limits.parameters or not is_sparse:
         return 0.0
     cost = costs(framed)
-    patience = _LAZY_HESSIANS * (cost.hessian + cost.factor) + _LAZY_STEPS
+    patience = _LAZY_HESSIANS * cost.metric + _LAZY_STEPS
     return patience if patience > _DOUBT * _PRODUCTS else 0.0
 
 
@@ -280,7 +280,7 @@ def sampled_metric(framed, limits=_LIMITS):
     smallest = max(limits.smallest, 5 * n_features * n_outputs)
     while samples[0].blocks.n_samples > limits.growth * smallest:
         samples.insert(0, samples[0].thinned(limits.growth))
-    options = {"sample": cost.hessian_of_a_row * largest.blocks.n_samples, "all": cost.hessian}
+    options = {"sample": cost.metric_of(largest.blocks.n_samples), "all": cost.metric}
     if framed.loss.is_coupled and _applies(cost.hessian):
         options["products"] = 1.0
     return SampledMetric(framed, samples, share, Pace(options))

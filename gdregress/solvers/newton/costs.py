@@ -10,8 +10,8 @@ prices of the design, for each row
                   less; coupled the Gram matrices of n = K (K - 1) / 2 pairs of outputs, 3 n, and
                   half a gradient
 
-and each of them 30,000 more for being one. A factor of a Hessian, with the copies that it takes,
-costs p^2 (9 + p / 140).
+and each of them 30,000 more for being one. A factor of a Hessian of q = p unknowns, p K coupled,
+with the copies that it takes, costs q^2 (9 + q / 140).
 """
 
 from dataclasses import dataclass
@@ -43,6 +43,15 @@ class Costs:
     factor: float
     grams_in_products: float
 
+    @property
+    def metric(self):
+        """A Hessian of all rows, and its factor."""
+        return self.hessian + self.factor
+
+    def metric_of(self, n_rows):
+        """One of so many rows."""
+        return self.hessian_of_a_row * n_rows + self.factor
+
 
 def costs(framed):
     """The :class:`Costs` of an objective in its frame."""
@@ -54,12 +63,13 @@ def costs(framed):
     gradient += 6.0 * (n_outputs - 1)
     product = prices.product * stored
     gram = min(prices.pair * stored**2, _gram(n_features) + prices.as_dense * n_features)
-    hessian = gram
+    hessian, n_unknowns = gram, n_features
     if framed.loss.is_coupled:
+        n_unknowns *= n_outputs
         n_pairs = n_outputs * (n_outputs - 1) // 2
         hessian = design.grams_work(n_pairs) + 3.0 * n_pairs + 0.5 * gradient
     one = _CALL + n_samples * gradient
-    factor = n_features**2 * (9.0 + n_features / 140.0)
+    factor = n_unknowns**2 * (9.0 + n_unknowns / 140.0)
     return Costs((_CALL + n_samples * hessian) / one, hessian / one, factor / one, gram / product)
 
 
