@@ -14,7 +14,7 @@ from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.parts import in_parts
 from gdregress.solvers.newton.decrement_bound import DecrementBound
 from gdregress.solvers.newton.full import FullMetric
-from gdregress.solvers.newton.krylov import KrylovMetric
+from gdregress.solvers.newton.krylov import KrylovMetric, _Forcing
 from gdregress.solvers.newton.newton import newton
 from gdregress.solvers.newton.preconditioners import _Diagonal, _Gram, preconditioner
 
@@ -195,6 +195,49 @@ def test_who_asks_for_all_digits_gets_a_step_that_squares(kind, n_outputs):
         decrements.append(problem.decrement(found.theta[:, 0]) / found.loss)
     assert decrements[0] <= 1e-10
     assert decrements[1] <= 1e-22
+
+
+@pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
+def test_no_step_begins_where_the_decrement_is_lost_in_the_rounding_of_the_loss(kind, n_outputs):
+    X, _, weight = table()
+    y = KINDS[kind].draw(np.random.default_rng(4), N_ROWS)
+    problem = Plain(KINDS[kind], X, y, weight, ALPHA)
+    blocks = RowBlocks(sparse.csr_array(X), y, weight)
+    framed = BlockObjective(blocks, KINDS[kind].loss, ElasticNet(ALPHA), n_outputs)
+    before = []
+
+    class Noting(KrylovMetric):
+        def direction(self, at, tolerance):
+            before.append(problem.decrement(at.theta[:, 0]) / float(at.loss[0]))
+            return super().direction(at, tolerance)
+
+    start = np.zeros((N_FEATURES + 1, 1, n_outputs))
+    found = newton(framed, start, History(), max_iter=50, tol=1e-7, choose=Noting)
+    assert found.reason is StopReason.DECREMENT
+    assert problem.decrement(found.theta[:, 0]) <= 1e-16 * found.loss
+    assert before[-1] > 1e-17
+
+
+@pytest.mark.parametrize("t", [1.0, 0.5, 2.0])
+def test_a_residual_is_three_times_what_the_last_step_says_will_be_bent(t):
+    rng = np.random.default_rng(7)
+    g, r, bent = rng.standard_normal((3, 5, 1, 1)) * np.reshape([1.0, 0.1, 1e-2], (3, 1, 1, 1))
+    inverse = rng.uniform(0.5, 2.0, g.shape)
+    square, after = float(np.vdot(g, inverse * g)), 1e-3
+    forcing = _Forcing()
+    first = forcing.share(square, lambda e: inverse * e, True)
+    assert first == 0.25
+    forcing.model = g, square, r
+    forcing.compare((1.0 - t) * g - t * r + bent, t)
+    share = forcing.share(after, lambda e: inverse * e, True)
+    expected = float(np.vdot(bent, inverse * bent)) * (after / (t**2 * square)) ** 2
+    assert_allclose(share**2 * after, 9.0 * expected, rtol=1e-10)
+    # Near rounding level what is bent is rounding.
+    assert_allclose(forcing.share(after, None, False), (after / square) ** 0.25)
+    # A quadratic loss bends nothing, and no system is solved for ever.
+    forcing.model = g, square, r
+    forcing.compare((1.0 - t) * g - t * r, t)
+    assert forcing.share(after, lambda e: inverse * e, True) == pytest.approx(1e-5, rel=1e-6)
 
 
 def wide_table(seed=0, n_features=400):

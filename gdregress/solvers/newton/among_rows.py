@@ -30,7 +30,7 @@ from scipy.linalg import lapack
 
 from ...problem.along_rows import AlongRows
 from ...rows.kernels import ColumnSquares, RowSquares, SomeColumns
-from .krylov import ENOUGH, KrylovMetric
+from .krylov import KrylovMetric
 from .steps import with_gradient
 
 __all__ = ["AmongRowsMetric"]
@@ -91,8 +91,7 @@ class AmongRowsMetric(KrylovMetric):
     def proves(self, at, tolerance):
         if self._is_plain:
             return super().proves(at, tolerance)
-        tolerance *= ENOUGH
-        return self._may_spare(at, tolerance) and self._place.bound <= tolerance
+        return self._place.bound <= self._enough(at, tolerance)
 
     def direction(self, at, tolerance):
         """The way to the least loss in the span; the bound of the decrement, if it is within the
@@ -114,7 +113,7 @@ class AmongRowsMetric(KrylovMetric):
             self._span = _Span(self.framed)
             nowhere = np.zeros(self.framed.blocks.n_samples)
             self._place = _Place(self._span, nowhere, nowhere, float(at.theta[-1, 0, 0]))
-        before, enough = self._place, ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
+        before, enough = self._place, self._enough(at, tolerance)
         share = _LAST_SHARE if before.bound <= tolerance else _SHARE
         self._next = self._span.descend(before, max(share * before.bound, 0.5 * enough))
 

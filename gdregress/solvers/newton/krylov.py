@@ -10,15 +10,17 @@ from .decrement_bound import DecrementBound
 from .preconditioners import preconditioner
 from .steps import may_spare
 
-__all__ = ["ENOUGH", "KrylovMetric"]
+__all__ = ["KrylovMetric"]
 
 _EPS = np.finfo(np.float64).eps
 _MAX_KRYLOV_STEPS = 1000
-# The share that is left of a gradient, in length, is no more than this.
-_LARGEST_SHARE = 0.25
+# The share that is left of a gradient, in length, is no more and no less than this; and how long a
+# residual may be beside what a step bends.
+_LARGEST_SHARE, _LEAST_SHARE, _BESIDE = 0.25, 1e-5, 3.0
 # Where the decrement has a bound, a step is not asked to bring that below this share of the
-# tolerance, and none is taken from there on.
-ENOUGH = 0.25
+# tolerance, and none is taken from there on: where the tolerance is loose, and where it is not, but
+# for one of no more than so many roundings of the loss.
+_LOOSELY, _CLOSELY, _ROUNDINGS = 0.25, 1e-4, 100.0
 # Conjugate gradients have settled when this many steps add next to nothing.
 _DELAY = 10
 # Directions in a fit that are many: an ill-conditioned X may be why.
@@ -36,14 +38,14 @@ class KrylovMetric:
     """The Hessian of all rows, by its products alone: truncated Newton.
 
     ``H d = -g`` is solved by preconditioned conjugate gradients until the residual r is a share of
-    the gradient that shrinks with it (Nocedal & Wright 2006, algorithm 7.1); never a p x p matrix
-    for large p. ``-1/2 g^T d`` approaches the decrement from below, by what each step of the
-    conjugate gradients adds: near the tolerance they go on until the last ten steps together add
-    next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate gradient method"),
-    or until a ridge bounds what is missing; see ``decrement_bound``. With a bound, no residual is
-    asked for whose own decrement is far below the tolerance (Kelley 1995, "Iterative methods for
-    linear and nonlinear equations", equation 6.20), and no direction where the gradient's is
-    within it, unless the tolerance is near rounding level.
+    the gradient that shrinks with it (Nocedal & Wright 2006, algorithm 7.1), see :class:`_Forcing`;
+    never a p x p matrix for large p. ``-1/2 g^T d`` approaches the decrement from below, by what
+    each step of the conjugate gradients adds: near the tolerance they go on until the last ten
+    steps together add next to nothing (Strakos & Tichy 2002, "On error estimation in the conjugate
+    gradient method"), or until a ridge bounds what is missing; see ``decrement_bound``. With a
+    bound, no residual is asked for whose own decrement is far below the tolerance (Kelley 1995,
+    "Iterative methods for linear and nonlinear equations", equation 6.20), and no direction where
+    the gradient's is, unless the tolerance is near rounding level.
 
     Products that lower the logarithm of the decrement by r each need l / r more, l being that of
     decrement over tolerance. Near the optimum a Hessian of all rows that is kept serves every step
@@ -74,7 +76,8 @@ class KrylovMetric:
         self._left, self.gives_up = patience, False
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
-        self._first = self._preconditioner = self._before = self._bound = None
+        self._forcing = _Forcing()
+        self._preconditioner = self._before = self._bound = None
 
     def look(self, theta):
         """The evaluation at theta, the curvatures of the rows first."""
@@ -83,19 +86,19 @@ class KrylovMetric:
     def proves(self, at, tolerance):
         """Whether the decrement has a bound far enough within the tolerance: no step will square
         it."""
-        tolerance *= ENOUGH
-        if not self._may_spare(at, tolerance):
+        enough = self._enough(at, tolerance)
+        if enough == 0.0:
             return False
         bound = self._bound_of(at.curvature)
-        near = bound.guess(at.gradient) <= _NEAR * tolerance
-        return near and bound(at.gradient) <= tolerance
+        near = bound.guess(at.gradient) <= _NEAR * enough
+        return near and bound(at.gradient) <= enough
 
     def direction(self, at, tolerance):
         """The truncated Newton direction and the decrement."""
         if self.is_outdone:
             self.gives_up = True
             return np.zeros_like(at.gradient), math.inf
-        enough = ENOUGH * tolerance if self._may_spare(at, tolerance) else 0.0
+        enough = self._enough(at, tolerance)
         direction, decrement = self.solve(at.curvature, at.gradient, tolerance, enough)
         if tolerance < decrement < _SETTLED * float(at.loss[0]) and math.isfinite(self._kept):
             self.is_outdone = self._is_slow(decrement, tolerance)
@@ -119,23 +122,25 @@ class KrylovMetric:
             along = bound.along if self.framed.shape[1] == 1 else None
             self._preconditioner = preconditioner(hessian, self.framed, along, self._before)
         solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
-        square = float(np.vdot(gradient, solve(gradient)))
+        z = solve(gradient)
+        square = float(np.vdot(gradient, z))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
-        self._first = square if self._first is None else self._first
-        share = min(_LARGEST_SHARE, math.sqrt(math.sqrt(square / self._first)))
+        share = self._forcing.share(square, solve, enough > 0.0)
         rest = _Rest(bound, bound.guess(gradient) / square if tolerance > 0.0 else math.inf)
         if 0.0 < rest.ratio < math.inf:
             share = max(share, min(_LARGEST_SHARE, math.sqrt(enough / (rest.ratio * square))))
-        direction, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
+        direction, r, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
             hessian.product,
             -gradient,
+            -z,
             self._preconditioner,
             share**2 * square,
             tolerance,
             rest,
             min(self._left, _MAX_KRYLOV_STEPS),
         )
+        self._forcing.model = gradient, square, r
         self._n_products = n_steps
         self._left -= n_steps
         self.gives_up = self._left <= 0
@@ -146,8 +151,15 @@ class KrylovMetric:
         self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, missing - 0.5 * float(np.vdot(gradient, direction))
 
-    def _may_spare(self, at, tolerance):
-        return may_spare(self.framed, tolerance, at.loss[0])
+    def _enough(self, at, tolerance):
+        """The decrement that ends a fit if it is a bound.
+
+        Whoever asks for all digits gets the step that squares what is left.
+        """
+        if may_spare(self.framed, tolerance, at.loss[0]):
+            return _LOOSELY * tolerance
+        asks_for_all = tolerance <= _ROUNDINGS * _EPS * float(at.loss[0])
+        return 0.0 if asks_for_all else _CLOSELY * tolerance
 
     def _bound_of(self, hessian):
         """The bound of the decrement in a Hessian."""
@@ -161,7 +173,52 @@ class KrylovMetric:
         return math.isinf(self._left)
 
     def remember(self, before, after, t):
-        """Nothing to remember: the next Hessian is exact."""
+        """How much of the gradient the step has bent."""
+        self._forcing.compare(after.gradient, t)
+
+
+class _Forcing:
+    """The share of a gradient g that its Newton system may leave, in the length ``g^T P^-1 g``.
+
+    A step of length t leaves ``(1 - t) g - t r``, r the residual of its system, and what the
+    gradient has bent on the way,
+
+        e = g_+ - (1 - t) g + t r,    e^T P^-1 e ~ c (t^2 g^T P^-1 g)^2.
+
+    With the c of the step before, the next residual is asked to be three times as long as e will
+    be: one that is far shorter is for nothing, one that is longer calls for one more step
+    (Eisenstat & Walker 1996, "Choosing the forcing terms in an inexact Newton method", choice 1).
+    Where no step is known, the share is the root of ``|g| / |g_0|``, g_0 the first gradient.
+
+    Attributes
+    ----------
+    model : tuple
+        g, ``g^T P^-1 g`` and the residual of the last system.
+    """
+
+    def __init__(self):
+        self.model = self._first = self._bent = None
+
+    def compare(self, gradient, t):
+        """The gradient where a step of length t has led."""
+        self._bent = None
+        if self.model is not None and t > 0.0:
+            before, square, r = self.model
+            self._bent = gradient - (1.0 - t) * before + t * r, (t * t * square) ** 2
+        self.model = None
+
+    def share(self, square, solve, may_bend):
+        """The share of a gradient of such a square; `solve` brings ``P^-1 e``.
+
+        Near rounding level, e is rounding.
+        """
+        self._first = square if self._first is None else self._first
+        share = math.sqrt(math.sqrt(square / self._first))
+        if may_bend and self._bent is not None:
+            bent, before = self._bent
+            c = float(np.vdot(bent, solve(bent))) / before
+            share = max(_LEAST_SHARE, _BESIDE * math.sqrt(c * square))
+        return min(_LARGEST_SHARE, share)
 
 
 class _Rest:
@@ -183,12 +240,12 @@ class _Rest:
         return rest if rest <= tolerance else None
 
 
-def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest, most):
+def _conjugate_gradients(product, b, z, preconditioner, goal, tolerance, rest, most):
     """``H x = b`` until ``r^T P^-1 r <= goal``, P^-1 the preconditioner, in at most so many steps.
 
-    Returns x, what may be missing of ``1/2 b^T x``, the number of steps, whether H vanished, to
-    rounding, along one of them, and whether the residual did not: columns are dependent in the
-    digits of a product, but not in those of the gradient.
+    `z` is ``P^-1 b``. Returns x, the residual r, what may be missing of ``1/2 b^T x``, the number
+    of steps, whether H vanished, to rounding, along one of them, and whether the residual did not:
+    columns are dependent in the digits of a product, but not in those of the gradient.
 
     Every step adds ``step r^T P^-1 r`` to ``b^T x``, which grows towards
     ``b^T H^-1 b = b^T x + r^T H^-1 r``. Where half of that is no more than the `tolerance`, or not
@@ -196,7 +253,6 @@ def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest, most
     additions are small beside the tolerance. Hestenes & Stiefel (1952).
     """
     x, r, solve = np.zeros_like(b), b.copy(), preconditioner.solve
-    z = solve(r)
     d, rz = z.copy(), float(np.vdot(r, z))
     dpd = rz  # d^T P d, as r is orthogonal to the direction before
     gained, last = 0.0, deque(maxlen=_DELAY)
@@ -231,4 +287,4 @@ def _conjugate_gradients(product, b, preconditioner, goal, tolerance, rest, most
         d *= share
         d += z
         dpd = rz + share**2 * dpd
-    return x, missing, n_steps, broke, blind
+    return x, r, missing, n_steps, broke, blind
