@@ -55,7 +55,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseRegression):
         ``"gd"`` the stochastic Polyak rate in centred, scaled columns, 3 / (2 c) or the least
         ``f / |gradient|^2`` of the last batches, times ``(1 + epochs)^(-1/4)``, c bounding the
         curvature of the loss; it falls for good where only noise is left, and the result is a mean
-        of the iterates; for those of the other rules, and with L1, a bound from
+        of the iterates (from the second epoch on, of one output, in the coordinates that the
+        Hessian of some rows asks for); for those of the other rules, and with L1, a bound from
         expected smoothness; and for the adaptive rules a share of how far a coordinate can go,
         ``sqrt(2 L(0) / h_jj)``, that falls by a tenth where the loss rises.
         ``"line_search"``: exact, or by trial steps; for full batches with ``"gd"`` and

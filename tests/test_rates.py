@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from problems import descent_case, each_case, to_theta
 from scipy.sparse import csr_array
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -64,11 +65,11 @@ def test_without_an_intercept_rows_are_shorter():
 @each_case
 @pytest.mark.parametrize("batch_size", [1, 16])
 def test_plain_descent_on_mini_batches_takes_polyak_rates(name, batch_size):
-    """min over the last batches of f / |g|^2, at most 3 / (2 c), times (1 + epochs)^(-1/4).
+    """min over the last batches of f / g^T P g, at most 3 / (2 c), times (1 + epochs)^(-1/4).
 
     The last are those of this window and of the one before, of 8, 16, 32, ... batches. Of columns
-    whose mean square and ridge, 2 (s^2 + alpha / c), are 1 no units are better. For good the rate
-    falls where gradients disagree with the steps before.
+    whose mean square and ridge, 2 (s^2 + alpha / c), are 1 no units are better: there P is 1 in the
+    first epoch. For good the rate falls where gradients disagree with the steps before.
     """
     case, alpha, c = descent_case(name), 0.05, CURVATURE[name]
     size = np.sqrt(0.5 - alpha / c)
@@ -78,24 +79,27 @@ def test_plain_descent_on_mini_batches_takes_polyak_rates(name, batch_size):
     model.set_params(store_path="step", random_state=0).fit(case.X, case.y)
     assert_allclose(model.learning_rate_, 1.5 / c, rtol=1e-12)
     steps = model.history_.steps
-    polyak = steps["loss"][1:] / steps["gradient_norm"][1:] ** 2
+    time, rates = np.arange(3 * n_steps) / n_steps, steps["learning_rate"][1:]
+    directions = directions_of(steps, rates)
+    gradients = gradients_of(directions, metrics_of(case, model, alpha))
+    assert_allclose(np.linalg.norm(gradients, axis=1), steps["gradient_norm"][1:], rtol=1e-5)
+    polyak = steps["loss"][1:] / np.sum(gradients * directions, axis=1)
     begins = [0, 0, *(2 ** np.arange(4, 20) - 8)]
     lowest = np.empty(3 * n_steps)
     for before, begin, end in zip(begins, begins[1:], begins[2:]):
         for k in range(begin, min(end, len(lowest))):
             lowest[k] = min(model.learning_rate_, polyak[before : k + 1].min())
-    time, rates = np.arange(3 * n_steps) / n_steps, steps["learning_rate"][1:]
-    settled = falls_to(gradients_of(steps, rates), begins, n_steps)
-    assert_allclose(rates, settled * lowest * (1 + time) ** -0.25, rtol=1e-6)
+    settled = falls_to(gradients, directions, begins, n_steps)
+    assert_allclose(rates, settled * lowest * (1 + time) ** -0.25, rtol=1e-5)
     assert batch_size > 1 or lowest.min() < 0.9 * model.learning_rate_
     assert batch_size > 1 or c == 1.0 or settled[-1] < 1.0
     # No batch is smoother than its roughest row allows.
     worst = np.max(c * ((case.X**2).sum(axis=1) + 1) + alpha)
-    assert lowest.min() >= 0.5 / worst
+    assert lowest[:n_steps].min() >= 0.5 / worst
 
 
-def gradients_of(steps, rates):
-    """The gradients along the iterates, of which the steps show the means, with late ones heavy."""
+def directions_of(steps, rates):
+    """The steps along the iterates, of which the record has the means, with late ones heavy."""
     means = np.column_stack([steps.coef_path.reshape(len(rates) + 1, -1), steps.intercept_path])
     weights = 4.0 / (np.arange(1, len(rates) + 1) + 3.0)
     iterates = means.copy()
@@ -103,19 +107,75 @@ def gradients_of(steps, rates):
     return -np.diff(iterates, axis=0) / rates[:, None]
 
 
-def falls_to(gradients, begins, n_steps):
+def metrics_of(case, model, alpha):
+    """The inverse of P in every epoch: of one output, from the second on, the Hessian at the mean
+    that the first epochs, 1 or 2 of them, have ended with, towards its diagonal by the share of it
+    that is chance, twice the rate times."""
+    A = np.column_stack([case.X, np.ones(len(case.X))])
+    if case.Y.shape[1] > 1:
+        return [np.eye(case.Y.shape[1] * A.shape[1])] * 3
+    path, found = model.history_, [np.eye(A.shape[1])]
+    for coef, intercept in zip(path.coef_path[1:3], path.intercept_path[1:3], strict=True):
+        z = A @ np.append(coef, intercept)
+        curvature = expit(z) * expit(-z) if hasattr(model, "classes_") else np.ones(len(z))
+        ridge = alpha * np.append(np.ones(A.shape[1] - 1), 0.0)
+        hessian = A.T @ (curvature[:, None] * A) / len(A)
+        least = 0.5 * curvature.mean() * np.append(np.mean(case.X**2, axis=0), 0.0)
+        share = curvature.sum() ** 2 / np.sum(curvature**2)
+        share = share / (share + case.X.shape[1])
+        metric = share * hessian
+        np.fill_diagonal(metric, np.maximum(hessian.diagonal(), least) + ridge)
+        found.append(metric * model.learning_rate_ / 0.5)
+    return found
+
+
+def gradients_of(directions, metrics):
+    """What the steps of three epochs are the directions of: the inverse of P times them."""
+    epochs = np.split(directions, 3)
+    return np.vstack([each @ metric for each, metric in zip(epochs, metrics, strict=True)])
+
+
+def falls_to(gradients, directions, begins, n_steps):
     """By 0.7 at every 16th batch at which gradients disagree with the steps before by two standard
     deviations, over the batches since it fell or a window began; more than batches do that share
     no row with one another."""
     settled, factor, products = [1.0], 1.0, []
     for k in range(1, len(gradients)):
         products = [] if k in begins else products
-        apart = gradients[k] @ gradients[k] / (n_steps - 1)
-        products = [*products, gradients[k] @ gradients[k - 1] + apart]
+        apart = gradients[k] @ directions[k] / (n_steps - 1)
+        products = [*products, gradients[k] @ directions[k - 1] + apart]
         if k % 16 == 0 and np.sum(products) < -2.0 * np.linalg.norm(products):
             factor, products = 0.7 * factor, []
         settled.append(factor)
     return settled
+
+
+@pytest.mark.parametrize("batch_size", [16, 32])
+@pytest.mark.parametrize("make", [np.asarray, csr_array])
+def test_columns_that_depend_on_one_another_do_not_slow_later_epochs(batch_size, make):
+    """Radius, perimeter and area of a cell are nearly one thing: in units of the columns alone
+    fifty epochs end at 4 % of what there is to gain."""
+    X, y = load_breast_cancer(return_X_y=True)
+    alpha = 1.0 / len(y)
+    model = LogisticRegression(solver="gd", batch_size=batch_size, alpha=alpha, max_iter=20, tol=0)
+    model.set_params(random_state=0).fit(make(X), y)
+    best = LogisticRegression(alpha=alpha).fit(X, y).loss_
+    constant = LogisticRegression().fit(np.zeros((len(y), 1)), y).loss_
+    assert model.loss_ - best < 0.01 * (constant - best)
+
+
+@pytest.mark.parametrize("loss", ["squares", "sigmoid"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_metric_of_later_epochs_knows_no_units(loss, weighted):
+    """Nor means of the columns, nor their order in memory."""
+    case = descent_case(loss)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(case.X)) if weighted else None
+    X, unit = case.X + 5.0, 10.0 ** np.arange(-4, case.X.shape[1] - 4)
+    model = case.estimator(solver="gd", batch_size=32, max_iter=4, tol=0, random_state=0)
+    expected = model.fit(X, case.y, sample_weight=weight).coef_
+    other = np.asfortranarray((X + 100.0) * unit)
+    found = model.fit(other, case.y, sample_weight=weight).coef_ * unit
+    assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.max(np.abs(expected)))
 
 
 @pytest.mark.parametrize("make", [np.asarray, csr_array])

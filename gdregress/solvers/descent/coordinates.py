@@ -121,9 +121,9 @@ class ColumnUnits:
         ridge = math.sqrt(objective.penalty.l2 / objective.curvature_bound)
         unit = math.sqrt(2.0) * np.hypot(np.sqrt(square), ridge)
         inverse = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0.0)
-        self._squared = np.append(inverse * inverse, 1.0)
+        self._inverse = np.append(inverse, 1.0)
         self._mean = np.append(mean, 0.0)
-        self._pull_of_mean = self._mean * self._squared
+        self._pull_of_mean = self._mean * self._inverse * self._inverse
         self._is_shifted = bool((np.abs(mean) > _CENTRED * np.sqrt(square)).any())
 
     def direction(self, gradient):
@@ -135,7 +135,8 @@ class ColumnUnits:
         """
         if len(gradient) > len(self._mean):
             return self._direction_of_outputs(gradient.reshape(len(self._mean), -1))
-        outside = gradient * self._squared
+        outside = gradient * self._inverse
+        outside *= self._inverse  # whose square may leave float64
         if self._is_shifted:
             outside = daxpy(self._pull_of_mean, outside, a=-gradient.item(-1))
             outside[-1] -= self._mean.dot(outside)
@@ -143,7 +144,7 @@ class ColumnUnits:
 
     def _direction_of_outputs(self, gradient):
         """The same of several outputs."""
-        outside = gradient * self._squared[:, None]
+        outside = gradient * self._inverse[:, None] * self._inverse[:, None]
         if self._is_shifted:
             outside -= self._pull_of_mean[:, None] * gradient[-1]
             outside[-1] -= self._mean.dot(outside)

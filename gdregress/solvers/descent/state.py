@@ -35,6 +35,7 @@ class Iterates:
     shrunk_before: Any = 1.0  # in the window before, of a rate that may rise again; see ``steps``
     settled: Any = 1.0  # what it has fallen to for good
     direction: np.ndarray | None = None  # of the last step
+    anchor: np.ndarray | None = None  # where the metric of the steps was taken; see ``metric``
     agreement: Any = 0.0  # of gradients with the step before, in this window
     scatter: Any = 0.0  # the root of the sum of the squares of its terms
     iteration: int = 0

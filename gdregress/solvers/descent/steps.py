@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg.blas import daxpy
 
+from .metric import SampledMetric
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import Constant, checked_factor
 
@@ -117,6 +118,9 @@ class PolyakStep:
 
     two standard deviations. The n batches of an epoch are drawn without replacement: their noise
     adds up to nothing, and the product of two is about -|g_k|^2 / (n - 1) at any rate.
+
+    In later epochs the coordinates are those of a Hessian, taken at the mean of the iterates after
+    epochs 1, 2, 4, 8, ...; see ``metric``.
     """
 
     sees_batches = True
@@ -124,9 +128,11 @@ class PolyakStep:
 
     def __init__(self, objective, rule, settings, n_steps):
         self.objective, self.rule, self.schedule = objective, rule, settings.schedule
+        self._learning_rate = settings.learning_rate
         self._n_steps, self._drawn_apart = n_steps, 1.0 / max(1, n_steps - 1)
         self.is_constant = type(settings.schedule) is Constant
         self.coordinates = settings.coordinates
+        self._at = None  # the point of the metric, and the metric there
 
     def epoch(self, run, batches, record=None):
         """Take the steps of one epoch; ``record(losses, gradient, before)`` is told of every
@@ -135,7 +141,7 @@ class PolyakStep:
         On 32 rows calling NumPy costs more than the arithmetic: theta is a vector here, and the
         mean of the iterates is brought up to date after some steps.
         """
-        objective, coordinates, shape = self.objective, self.coordinates, run.theta.shape
+        objective, coordinates, shape = self.objective, self._coordinates_of(run), run.theta.shape
         theta, direction, first = run.theta.ravel(), run.direction, run.step
         since, taken = (run.step, run.average), []
         if direction is not None:
@@ -165,6 +171,23 @@ class PolyakStep:
         if taken:
             run.move_on(self.rule, since, taken)
         run.direction = direction.reshape(shape)
+
+    @cached_property
+    def _metric(self):
+        if self.coordinates is None:
+            return None
+        return SampledMetric.of(self.objective, self._learning_rate)
+
+    def _coordinates_of(self, run):
+        """Those of the epoch that begins: of the columns, or of the metric where it was taken."""
+        done = run.iteration
+        if done > 0 and done & (done - 1) == 0:
+            run.anchor = run.reported
+        if run.anchor is None or self._metric is None:
+            return self.coordinates
+        if self._at is None or self._at[0] is not run.anchor:
+            self._at = run.anchor, self._metric.at(run.anchor)
+        return self._at[1] or self.coordinates
 
     def _limit(self, run, step, loss, square, agreement):
         """What a batch says of the rates: its loss, ``|g|^2``, and ``<g, d>`` with the step before,
