@@ -13,7 +13,7 @@ __all__ = ["LazyMetric", "SampledMetric"]
 _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 _FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
 # How often M is renewed from all rows.
-_MAX_RENEWALS = 2
+_MAX_RENEWALS = 4
 
 
 class LazyMetric:
