@@ -224,20 +224,36 @@ def test_a_residual_is_three_times_what_the_last_step_says_will_be_bent(t):
     g, r, bent = rng.standard_normal((3, 5, 1, 1)) * np.reshape([1.0, 0.1, 1e-2], (3, 1, 1, 1))
     inverse = rng.uniform(0.5, 2.0, g.shape)
     square, after = float(np.vdot(g, inverse * g)), 1e-3
-    forcing = _Forcing()
-    first = forcing.share(square, lambda e: inverse * e, True)
-    assert first == 0.25
-    forcing.model = g, square, r
+    forcing, model = _Forcing(), (g, square, r, lambda e: inverse * e)
+    assert forcing.share(square, True) == 0.25
+    forcing.model = model
     forcing.compare((1.0 - t) * g - t * r + bent, t)
-    share = forcing.share(after, lambda e: inverse * e, True)
-    expected = float(np.vdot(bent, inverse * bent)) * (after / (t**2 * square)) ** 2
-    assert_allclose(share**2 * after, 9.0 * expected, rtol=1e-10)
+    share, bent_square = forcing.share(after, True), float(np.vdot(bent, inverse * bent))
+    assert_allclose(share**2 * after, 9.0 * bent_square * (after / (t**2 * square)) ** 2)
+    assert_allclose(forcing.bent() ** 2, bent_square / (t**2 * square))
     # Near rounding level what is bent is rounding.
-    assert_allclose(forcing.share(after, None, False), (after / square) ** 0.25)
+    assert_allclose(forcing.share(after, False), (after / square) ** 0.25)
     # A quadratic loss bends nothing, and no system is solved for ever.
-    forcing.model = g, square, r
+    forcing.model = model
     forcing.compare((1.0 - t) * g - t * r, t)
-    assert forcing.share(after, lambda e: inverse * e, True) == pytest.approx(1e-5, rel=1e-6)
+    assert_allclose(forcing.share(after, True), 1e-5)
+
+
+def test_a_diagonal_is_made_anew_where_steps_have_bent_the_gradient():
+    X, _, weight = table()
+    framed = objective(sparse.csr_array(X), X[:, 0] + 0.0, weight, alpha=1e-3)
+    metric, theta, made, bent = KrylovMetric(framed), np.zeros((N_FEATURES + 1, 1, 1)), [], []
+    at = metric.look(theta)
+    for _ in range(8):
+        theta = theta + metric.direction(at, 1e-9)[0]
+        made.append(metric._preconditioner)
+        before, at = at, metric.look(theta)
+        metric.remember(before, at, 1.0)
+        bent.append(metric._forcing.bent())
+    assert bent[0] > 0.2
+    assert made[1] is not made[0]
+    assert sum(bent[5:7]) < 0.05
+    assert made[5] is made[6] is made[7]
 
 
 def wide_table(seed=0, n_features=400):
@@ -394,7 +410,7 @@ def test_steps_along_the_leading_axes_are_few():
     counts = []
     for _ in range(2):
         metric.solve(at.curvature, g, 0.0)
-        counts.append(metric._before.n_steps)
+        counts.append(metric._preconditioner.n_steps)
     assert counts[1] < 0.7 * counts[0]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from .dense import DenseDesign
-from .design import Design
+from .design import MAX_COPY_BYTES, Design
 from .sparse import SparseDesign
 
 __all__ = ["design_of", "stacked"]
@@ -29,6 +29,8 @@ def _canonical(X):
     """A CSR matrix that stores no entry twice, as squares and shifts of entries need it."""
     if X.has_canonical_format:
         return X
-    X = X.copy()
+    # To transpose it twice sorts its entries in half the time, and takes one copy more.
+    is_unsorted = not X.has_sorted_indices and X.data.nbytes <= MAX_COPY_BYTES
+    X = X.tocsc().tocsr() if is_unsorted else X.copy()
     X.sum_duplicates()
     return X

@@ -54,10 +54,10 @@ class DecrementBound:
         return 0.5 * (float(r[-1, 0] @ x) + float(np.vdot(u, u * self._inverse_ridge)))
 
     def guess(self, r):
-        """The bound of one output; of several, to spare the product, what it would be if
-        coefficients and intercepts had nothing to do with each other."""
-        if self._is_single or not self.is_known:
-            return self(r)
+        """What the bound would be if coefficients and intercepts had nothing to do with each other:
+        it spares the product."""
+        if not self.is_known:
+            return math.inf
         return 0.5 * float(np.vdot(r[:-1], r[:-1] * self._inverse_ridge))
 
     @cached_property

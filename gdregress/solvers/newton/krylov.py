@@ -77,7 +77,8 @@ class KrylovMetric:
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
         self._forcing = _Forcing()
-        self._preconditioner = self._before = self._bound = None
+        self._preconditioner = self._bound = None
+        self._is_worn, self._drift = False, 0.0
 
     def look(self, theta):
         """The evaluation at theta, the curvatures of the rows first."""
@@ -118,15 +119,17 @@ class KrylovMetric:
         A residual whose own decrement is `enough` is good enough.
         """
         bound = self._bound_of(hessian)
-        if self._preconditioner is None:
+        before, self._drift = self._preconditioner, self._drift + self._forcing.bent()
+        if before is None or (self._is_worn and self._drift > before.bears):
             along = bound.along if self.framed.shape[1] == 1 else None
-            self._preconditioner = preconditioner(hessian, self.framed, along, self._before)
+            self._preconditioner = preconditioner(hessian, self.framed, along, before)
+            self._drift = 0.0
         solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
         z = solve(gradient)
         square = float(np.vdot(gradient, z))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
-        share = self._forcing.share(square, solve, enough > 0.0)
+        share = self._forcing.share(square, enough > 0.0)
         rest = _Rest(bound, bound.guess(gradient) / square if tolerance > 0.0 else math.inf)
         if 0.0 < rest.ratio < math.inf:
             share = max(share, min(_LARGEST_SHARE, math.sqrt(enough / (rest.ratio * square))))
@@ -140,13 +143,12 @@ class KrylovMetric:
             rest,
             min(self._left, _MAX_KRYLOV_STEPS),
         )
-        self._forcing.model = gradient, square, r
+        self._forcing.model = gradient, square, r, solve
         self._n_products = n_steps
         self._left -= n_steps
         self.gives_up = self._left <= 0
-        if n_steps > self._preconditioner.lasts:
-            self._before, self._preconditioner = self._preconditioner, None
-            self._before.n_steps = n_steps
+        self._preconditioner.n_steps = n_steps
+        self._is_worn = n_steps > self._preconditioner.lasts
         self._n_directions += 1
         self.is_suspicious = broke or ill or self._n_directions > _MANY
         return direction, missing - 0.5 * float(np.vdot(gradient, direction))
@@ -193,31 +195,36 @@ class _Forcing:
     Attributes
     ----------
     model : tuple
-        g, ``g^T P^-1 g`` and the residual of the last system.
+        g, ``g^T P^-1 g`` and the residual of the last system, and what solves with P.
     """
 
     def __init__(self):
-        self.model = self._first = self._bent = None
+        self.model = self._first = self._step = self._square = None
+        self._bent = math.inf
 
     def compare(self, gradient, t):
         """The gradient where a step of length t has led."""
-        self._bent = None
+        self._step, self._bent = None, math.inf
         if self.model is not None and t > 0.0:
-            before, square, r = self.model
-            self._bent = gradient - (1.0 - t) * before + t * r, (t * t * square) ** 2
+            before, square, r, solve = self.model
+            self._step = gradient - (1.0 - t) * before + t * r, t * t * square, solve
         self.model = None
 
-    def share(self, square, solve, may_bend):
-        """The share of a gradient of such a square; `solve` brings ``P^-1 e``.
+    def bent(self):
+        """The length of e beside that of ``t g``, half of the change of H along the last step;
+        infinite where there is none."""
+        if self._step is not None:
+            e, square, solve = self._step
+            self._step, self._square = None, square
+            self._bent = math.sqrt(max(float(np.vdot(e, solve(e))), 0.0) / square)
+        return self._bent
 
-        Near rounding level, e is rounding.
-        """
+    def share(self, square, may_bend):
+        """The share of a gradient of such a square; near rounding level, e is rounding."""
         self._first = square if self._first is None else self._first
         share = math.sqrt(math.sqrt(square / self._first))
-        if may_bend and self._bent is not None:
-            bent, before = self._bent
-            c = float(np.vdot(bent, solve(bent))) / before
-            share = max(_LEAST_SHARE, _BESIDE * math.sqrt(c * square))
+        if may_bend and self.bent() < math.inf:
+            share = max(_LEAST_SHARE, _BESIDE * self.bent() * math.sqrt(square / self._square))
         return min(_LARGEST_SHARE, share)
 
 

@@ -6,12 +6,14 @@ The contract, of the Hessian H of a loss at one theta and the penalty:
     ``P^-1 r``, P symmetric and positive definite but for what does not move.
 ``lasts``
     A step of Newton that took no more conjugate gradients than these leaves it to the next.
+``bears``
+    Steps that bent their gradients by no more than this share, together, leave it too.
 ``amplifies``
     How much more than rounding a residual may be that is rounding, in squares.
 ``is_ill_conditioned``
     Whether it hints at columns that are nearly dependent.
 ``n_steps``
-    How many conjugate gradients the last step of Newton took, for the next preconditioner.
+    How many conjugate gradients the last step of Newton took in it, for the next preconditioner.
 """
 
 import numpy as np
@@ -31,6 +33,8 @@ _LEFT, _NONE = 1e-6, 1e-10
 # Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
+# A diagonal is still good where the Hessian has changed by about a fifth along the steps.
+_BENDS = 0.1
 # Sparse columns with a ridge depend little on each other: no solves that cost more products.
 _WORTH_SOLVE = 0.5
 # The leading axes get blocks of their own where these cost less than so many products, once a step
@@ -78,7 +82,7 @@ class _Diagonal:
     change of D_kk, the mean curvature of an output, until one has fallen or grown to its double.
     """
 
-    lasts = 0
+    lasts, bears = 0, _BENDS
     amplifies = 1e4 / _LEFT  # rounding, in squares
     is_ill_conditioned = False
 
@@ -155,7 +159,7 @@ class _Blocks:
     the rest, where the blocks act: the preconditioner is exact on the first.
     """
 
-    lasts = 8  # it costs as much as some products: good for more than one step of Newton
+    lasts, bears = 8, 0.0  # it costs as much as some products: good for more than one step
     amplifies = 1e4 / _LIFT
 
     def __init__(self, hessian, framed):
@@ -196,7 +200,7 @@ class _Gram:
     classes is treated as in :class:`_Blocks`.
     """
 
-    lasts = 0
+    lasts, bears = 0, 0.0
     amplifies = 1e4 / _LIFT
 
     def __init__(self, hessian, framed, before=None):
