@@ -38,7 +38,7 @@ __all__ = ["AmongRowsMetric"]
 _EPS = np.finfo(np.float64).eps
 # What a step leaves of the bound of the decrement, the last step, and each quadratic model on the
 # way; so many of these, and what they have to leave at least to be worth it.
-_SHARE, _LAST_SHARE, _MODEL_SHARE, _MAX_MODELS, _WORTH = 1e-3, 1e-6, 1.0 / 16.0, 6, 0.5
+_SHARE, _LAST_SHARE, _MODEL_SHARE, _MAX_MODELS, _WORTH = 1e-5, 1e-6, 1.0 / 16.0, 6, 0.5
 # Directions that are kept, at most and at least, and the most memory for three numbers of each row;
 # as much for F.
 _MOST, _LEAST, _MAX_BYTES = 128, 32, 2**26
