@@ -3,6 +3,8 @@
 The accuracy is a loss within 1 % of the optimum, of all that a fit can gain: of the distance from
 the best constant model to the optimum. Both sides are given the number of epochs after which they
 are there, which nobody could know beforehand; the time is that of one call of ``fit`` for so many.
+Where no setting of SGD is there after 50 epochs, the three that came nearest go on, up to 500; the
+time of one that is not there then is a lower bound, and so is the ratio.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from .report import Figure, Row
 SHARE = 0.01
 BATCHES = (32, 256)
 EPOCHS = 50
+# Of the settings that came nearest, where none is there in so many, and of how many.
+PATIENCE, NEAREST = 500, 3
 RATES = 10.0 ** np.arange(-7.0, 1.0)
 SCHEDULES = ("constant", "invscaling")
 
@@ -120,16 +124,28 @@ class _Setting:
 
 
 def _best_peer(problem, reference):
-    """The setting of the grid that needs the fewest epochs, or comes nearest in all of them."""
+    """The setting of the grid that needs the fewest epochs; where none is there, of those that came
+    nearest, given more of them."""
     grid = [(schedule, rate) for schedule in SCHEDULES for rate in RATES]
     if problem.kind == "logistic":
         grid.insert(0, ("optimal", 0.01))
-    best = _Setting("", 0.0, EPOCHS, np.inf)
+    tried = _tried(problem, reference, grid, EPOCHS)
+    if not tried[0].gap <= SHARE:
+        nearest = [(each.schedule, each.rate) for each in tried[:NEAREST]]
+        tried = _tried(problem, reference, nearest, PATIENCE)
+    return tried[0]
+
+
+def _tried(problem, reference, grid, most):
+    """The settings of a grid, the best first: those that are there by their epochs, none being
+    given more than another has needed, then the others by how near they came."""
+    tried = []
     for schedule, rate in grid:
-        epochs, gap = _epochs_of_sgd(problem, reference, schedule, rate, best.epochs)
-        if gap <= SHARE < best.gap or (epochs, gap) < (best.epochs, best.gap):
-            best = _Setting(schedule, rate, epochs, gap)
-    return best
+        epochs, gap = _epochs_of_sgd(problem, reference, schedule, rate, most)
+        tried.append(_Setting(schedule, rate, epochs, gap))
+        if gap <= SHARE:
+            most = epochs
+    return sorted(tried, key=lambda each: (not each.gap <= SHARE, each.epochs, each.gap))
 
 
 def _epochs_of_sgd(problem, reference, schedule, rate, most):
@@ -178,7 +194,7 @@ def _row(case, problem, reference, peer, batch_size, count, options):
     if not row.our_error <= SHARE:
         row.failed = f"short of {SHARE:.0%} in {EPOCHS} epochs"
     elif not peer.gap <= SHARE:
-        row.failed = "peer failed"
+        row.peer += f", short of {SHARE:.0%}"
     return row
 
 
