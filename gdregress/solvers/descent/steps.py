@@ -39,6 +39,8 @@ _FIRST_WINDOW = 8
 # A rate falls to this share where gradients disagree with steps by so many standard deviations;
 # asked at every so many batches.
 _SETTLE, _DEVIATIONS, _ASKED_EVERY = 0.7, 2.0, 16
+# The steps of an epoch from which on they are worth a Hessian.
+_WORTH_A_METRIC = 8
 # Steps after which the mean of the iterates is brought up to date.
 _TOGETHER = 64
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
@@ -174,7 +176,7 @@ class PolyakStep:
 
     @cached_property
     def _metric(self):
-        if self.coordinates is None:
+        if self.coordinates is None or self._n_steps < _WORTH_A_METRIC:
             return None
         return SampledMetric.of(self.objective, self._learning_rate)
 
