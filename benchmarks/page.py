@@ -66,6 +66,8 @@ _READING = """## How to read the tables
   Newton decrement below 1e-13; a result that is *better* than the reference stops the run.
 - Both contenders run in one process, alternately, the order of a pair reversed from the last;
   limits on threads hold for both.
+- No collection of garbage falls into a time, as in `timeit`, nor does one walk through all that is
+  loaded right before it, which would leave the caches of the processor empty.
 - Peers minimise the same objective: `C = 1 / (α m)`. liblinear penalises the intercept; it runs
   with `intercept_scaling=100` and counts where it reaches the common optimum all the same.
 - Peers that are not installed, or that cannot be asked (more than two classes, sparse rows), are
