@@ -199,6 +199,30 @@ def test_uncorrelated_columns_take_no_hessian_but_that_of_the_bound(passes, alph
     assert plain.decrement(theta) <= 1e-9 * math.log(2.0)
 
 
+@pytest.mark.parametrize(("n_rows", "looks"), [(1_000, False), (5_000, True)])
+def test_correlations_are_looked_at_where_much_may_be_gained(monkeypatch, n_rows, looks):
+    """A fit of one millisecond does without."""
+    asked = []
+    monkeypatch.setattr(Diagonal, "of", lambda framed: asked.append(framed))
+    X = np.random.default_rng(9).standard_normal((n_rows, 60 if n_rows < 5_000 else 100))
+    choose_metric(objective(X, np.arange(n_rows) % 2 + 0.0))
+    assert bool(asked) is looks
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_at_zero_all_rows_bend_alike(make, weighted):
+    rng = np.random.default_rng(10)
+    X = rng.poisson(0.5, (300, 6)) * rng.uniform(1.0, 2.0, (300, 6))
+    weight = rng.uniform(0.5, 2.0, 300) if weighted else np.full(300, 1.5)
+    blocks = RowBlocks(make(X), np.arange(300)[:, None] % 2 + 0.0, weight)
+    framed = BlockObjective(blocks, LogLoss(), ElasticNet(1e-2), 1)
+    A = np.column_stack([X, np.ones(300)])
+    expected = 0.25 * A.T @ (weight[:, None] * A) / weight.sum()
+    expected += 1e-2 * np.diag(np.append(np.ones(6), 0.0))
+    assert_allclose(framed.hessian(np.zeros((7, 1, 1))), expected, rtol=1e-13)
+
+
 def test_the_diagonal_gives_way_where_its_steps_are_slow():
     """One row in fifty has columns that hang together: few rows don't show it, or show too much."""
     rng = np.random.default_rng(8)

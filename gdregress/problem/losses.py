@@ -184,13 +184,20 @@ class Separate(Loss):
         """Block-diagonal: a Gram matrix for each output."""
         weights = weigh(rows[:, 0], sample_weight)
         if weights.shape[1] == 1:
-            return design.gram(weights[:, 0])
+            return _gram(design, weights[:, 0])
         blocks = [design.gram(weight) for weight in weights.T]
         n_outputs, size = len(blocks), len(blocks[0])
         out = np.zeros((size, n_outputs, size, n_outputs))
         for k, block in enumerate(blocks):
             out[:, k, :, k] = block
         return out.reshape(size * n_outputs, size * n_outputs)
+
+
+def _gram(design, weight):
+    """``sum_i w_i x_i x_i^T``; where all rows weigh alike, as at theta = 0, without a copy."""
+    if weight[0] == weight[-1] and (weight == weight[0]).all():
+        return weight[0] * design.gram()
+    return design.gram(weight)
 
 
 def _spread(y, sample_weight):

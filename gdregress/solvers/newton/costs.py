@@ -32,6 +32,8 @@ class Costs:
         A Hessian of all rows.
     hessian_of_a_row : float
         Each row of one.
+    call : float
+        What a pass costs for being one.
     factor : float
         A factor of one.
     grams_in_products : float
@@ -40,6 +42,7 @@ class Costs:
 
     hessian: float
     hessian_of_a_row: float
+    call: float
     factor: float
     grams_in_products: float
 
@@ -70,7 +73,13 @@ def costs(framed):
         hessian = design.grams_work(n_pairs) + 3.0 * n_pairs + 0.5 * gradient
     one = _CALL + n_samples * gradient
     factor = n_unknowns**2 * (9.0 + n_unknowns / 140.0)
-    return Costs((_CALL + n_samples * hessian) / one, hessian / one, factor / one, gram / product)
+    return Costs(
+        hessian=(_CALL + n_samples * hessian) / one,
+        hessian_of_a_row=hessian / one,
+        call=_CALL / one,
+        factor=factor / one,
+        grams_in_products=gram / product,
+    )
 
 
 def gram_in_products(framed, n_columns):

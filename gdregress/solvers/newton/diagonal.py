@@ -22,6 +22,8 @@ _PATIENCE = 2.0
 # Steps that a fit takes, whatever the rows, and by how much the logarithm of the decrement falls in
 # others: in a diagonal, and in the Hessian of some rows. What it takes to certify, in passes.
 _IN_DIAGONAL, _IN_HESSIAN, _TO_CERTIFY = (6.0, 10.0), (2.0, 17.0), 2.0
+# What it costs to look at the correlations, in calls, and how often it is for nothing.
+_TO_LOOK = 4.0 * 3.0
 
 
 class DiagonalMetric(LazyMetric):
@@ -55,9 +57,11 @@ class DiagonalMetric(LazyMetric):
         n_weighing = blocks.n_weighing
         if not is_plain or min(n_rows, n_weighing) < _LEAST_ROWS * n_columns:
             return None
-        hessian = n_rows / blocks.n_samples * costs(framed).hessian
+        cost = costs(framed)
+        hessian = n_rows / blocks.n_samples * cost.hessian
         others = n_hessians * hessian + _steps(*_IN_HESSIAN, n_rows / n_columns)
-        if _steps(*_IN_DIAGONAL, n_weighing / n_columns) + _TO_CERTIFY > others:
+        own = _steps(*_IN_DIAGONAL, n_weighing / n_columns) + _TO_CERTIFY
+        if own + _TO_LOOK * cost.call > others:
             return None
         return Diagonal.of(framed)
 
