@@ -175,13 +175,19 @@ def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():
     assert (np.array(true)[certain] <= 1e-6).all()
 
 
-@pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
-def test_who_asks_for_all_digits_gets_a_step_that_squares(kind, n_outputs):
+def ridge_problem(kind, n_outputs):
+    """The textbook's problem, and the same as an objective of sparse rows."""
     X, _, weight = table()
     y = KINDS[kind].draw(np.random.default_rng(4), N_ROWS)
     problem = Plain(KINDS[kind], X, y, weight, ALPHA)
     blocks = RowBlocks(sparse.csr_array(X), y, weight)
     framed = BlockObjective(blocks, KINDS[kind].loss, ElasticNet(ALPHA), n_outputs)
+    return problem, framed
+
+
+@pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
+def test_who_asks_for_all_digits_gets_a_step_that_squares(kind, n_outputs):
+    problem, framed = ridge_problem(kind, n_outputs)
     decrements = []
     for tol in (1e-5, 1e-13):
         found = newton(
@@ -199,11 +205,7 @@ def test_who_asks_for_all_digits_gets_a_step_that_squares(kind, n_outputs):
 
 @pytest.mark.parametrize(("kind", "n_outputs"), [("sigmoid", 1), ("softmax", 3)])
 def test_no_step_begins_where_the_decrement_is_lost_in_the_rounding_of_the_loss(kind, n_outputs):
-    X, _, weight = table()
-    y = KINDS[kind].draw(np.random.default_rng(4), N_ROWS)
-    problem = Plain(KINDS[kind], X, y, weight, ALPHA)
-    blocks = RowBlocks(sparse.csr_array(X), y, weight)
-    framed = BlockObjective(blocks, KINDS[kind].loss, ElasticNet(ALPHA), n_outputs)
+    problem, framed = ridge_problem(kind, n_outputs)
     before = []
 
     class Noting(KrylovMetric):

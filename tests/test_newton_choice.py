@@ -223,6 +223,14 @@ def test_at_zero_all_rows_bend_alike(make, weighted):
     assert_allclose(framed.hessian(np.zeros((7, 1, 1))), expected, rtol=1e-13)
 
 
+def test_rows_that_do_not_bend_at_all_leave_no_trace():
+    """Squares of their numbers may be beyond float64."""
+    X = np.full((4, 2), 1e200)
+    blocks = RowBlocks(X, np.ones((4, 1)))
+    hessian = LogLoss().hessian(blocks.block(slice(0, 4)).design, np.zeros((4, 1, 1)), None)
+    assert_allclose(hessian, np.zeros((3, 3)), atol=0.0)
+
+
 def test_the_diagonal_gives_way_where_its_steps_are_slow():
     """One row in fifty has columns that hang together: few rows don't show it, or show too much."""
     rng = np.random.default_rng(8)

@@ -195,7 +195,7 @@ class Separate(Loss):
 
 def _gram(design, weight):
     """``sum_i w_i x_i x_i^T``; where all rows weigh alike, as at theta = 0, without a copy."""
-    if weight[0] == weight[-1] and (weight == weight[0]).all():
+    if weight[0] == weight[-1] > 0.0 and (weight == weight[0]).all():
         return weight[0] * design.gram()
     return design.gram(weight)
 

@@ -17,7 +17,7 @@ from ...rows.blocks import RowBlocks
 from ...rows.frame import Frame
 from ..cholesky import ScaledCholesky
 
-__all__ = ["SampledMetric"]
+__all__ = ["HessianMetric"]
 
 # Up to so many columns: a product of P with a gradient is to cost no more than a batch.
 _MAX_COLUMNS = 256
@@ -33,7 +33,7 @@ _LEAST_CURVATURE = 1e-4
 _NEWTON_SHARE = 0.5
 
 
-class SampledMetric:
+class HessianMetric:
     """P at a point, of one output.
 
     With h_i the curvatures of n rows of the sample there, p columns and the Hessian H, which rests

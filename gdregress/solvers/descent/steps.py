@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-from .metric import SampledMetric
+from .metric import HessianMetric
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import Constant, checked_factor
 
@@ -178,7 +178,7 @@ class PolyakStep:
     def _metric(self):
         if self.coordinates is None or self._n_steps < _WORTH_A_METRIC:
             return None
-        return SampledMetric.of(self.objective, self._learning_rate)
+        return HessianMetric.of(self.objective, self._learning_rate)
 
     def _coordinates_of(self, run):
         """Those of the epoch that begins: of the columns, or of the metric where it was taken."""
