@@ -98,7 +98,7 @@ def test_sparse_rows_keep_their_pattern():
 def test_shifted_sparse_rows_are_the_dense_ones(frame, n_missing, kind):
     """Entries that are not stored become ``-shift``, and no others are filled in."""
     X = RNG.integers(1, 9, (6, 3)) / 2.0
-    X[:n_missing, 0] = 0.0
+    X[5 : 5 + n_missing, 0] = 0.0  # rows that a sample of every eleventh does not see
     X[1::2, 2] = 0.0
     before = kind(X)
     found = framed(before, frame)
@@ -167,3 +167,24 @@ def test_the_frame_of_few_rows_knows_columns_whose_squares_vanish(small):
     frame = FrameChoice(RowBlocks(X), allow_shift=True).best()
     assert_allclose(frame.shift, [X[:, 0].mean(), 0.0], rtol=1e-14)
     assert np.square(framed(X, frame)).sum(axis=0).min() > 1e-121
+
+
+@pytest.mark.parametrize("n_missing", [0, 3])
+@pytest.mark.parametrize("small", [0.0, 1e-60, 1e-170, 1e-300])
+def test_the_frame_of_sparse_rows_with_few_entries_is_that_of_the_dense_ones(small, n_missing):
+    """Columns of no entries need nothing; those whose squares vanish do."""
+    rng, n_rows, n_columns = np.random.default_rng(2), 3000, 1500
+    X = np.zeros((n_rows, n_columns))
+    X[np.arange(n_rows), rng.integers(3, n_columns, n_rows)] = 1.0
+    X[:, 0] = 40.0 + rng.standard_normal(n_rows)  # one that is far from zero
+    X[5 : 5 + n_missing, 0] = 0.0  # rows that a sample of every eleventh does not see
+    X[:, 1] = small * np.tile([1.0, -1.0], n_rows // 2)
+    X[:, 2] = 0.0
+    rows = design_of(sparse.csr_array(X))
+    assert rows.n_stored <= 16 * n_columns
+    found = FrameChoice(RowBlocks(sparse.csr_array(X)), allow_shift=True).best()
+    expected = FrameChoice(RowBlocks(X), allow_shift=True).exact()
+    assert_allclose(found.shift, expected.shift, rtol=1e-12)
+    assert_array_equal(found.scale, expected.scale)
+    moved = rows.in_frame(found).rows.toarray()
+    assert_allclose(moved, framed(X, expected), rtol=1e-12, atol=1e-12)

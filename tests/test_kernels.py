@@ -358,13 +358,14 @@ def test_movers(layout, weighted, frame_name, name, tmp_path):
     far = [i for i in range(N_ROWS) if moves[i] > least and rows[i].any()]
     along = sum(np.square(rows[i] @ gradient[:-1, 0]).sum() / (rows[i] @ rows[i]) for i in far)
     others = np.where(moves > least, 0.0, np.ones(N_ROWS) if weight is None else weight)
-    expected = (
-        np.array([along]),
-        np.array([others.sum()]),
-        np.array([others @ rows, others @ rows**2]),
-    )
     kernel = kernels.Movers(kind.loss.moves, least)
+    expected = np.array([along])
     assert_reduces_to(expected, kernel, X, y, weight, gradient, direction, frame=frame)
+    kernel = kernels.MomentsBesideMovers(kind.loss.moves, least)
+    expected = np.array([others.sum()]), np.array([others @ rows, others @ rows**2])
+    assert_reduces_to(expected, kernel, X, y, weight, direction, frame=frame)
+    none = kernels.Movers(kind.loss.moves, moves.max() + 1.0)
+    assert_reduces_to(np.zeros(1), none, X, y, weight, gradient, direction, frame=frame)
 
 
 @each_layout_and_frame

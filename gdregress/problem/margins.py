@@ -2,17 +2,24 @@
 
 import numpy as np
 
-from ..rows.kernels import LargestLeverage, LargestMove, LargestMoveBeside, Movers
+from ..rows.kernels import (
+    LargestLeverage,
+    LargestMove,
+    LargestMoveBeside,
+    MomentsBesideMovers,
+    Movers,
+)
 from .kernels import ConjugateValue, Margin, SmallestRival
 
 __all__ = [
-    "beside_movers",
     "conjugate_value",
     "largest_leverage",
     "largest_move",
     "largest_move_beside",
     "margins",
+    "pull_on_movers",
     "smallest_rival",
+    "squares_beside_movers",
 ]
 
 
@@ -40,15 +47,20 @@ def largest_move_beside(objective, direction, step, size):
     return float(objective.blocks.reduce(kernel, direction, step)[0])
 
 
-def beside_movers(objective, gradient, direction, size):
-    """``sum_i |g^T x_i|^2 / |x_i|^2`` of the rows that a step moves by more than a size, and the
-    mean squares of the columns in the other rows, around their means there where an intercept takes
-    up these."""
+def pull_on_movers(objective, gradient, direction, size):
+    """``sum_i |g^T x_i|^2 / |x_i|^2`` of the rows that a step moves by more than a size."""
     kernel = Movers(objective.loss.moves, size)
-    along, weight, (first, second) = objective.blocks.reduce(kernel, gradient, direction)
+    return float(objective.blocks.reduce(kernel, gradient, direction)[0])
+
+
+def squares_beside_movers(objective, direction, size):
+    """The mean squares of the columns in the rows that a step moves by no more than a size, around
+    their means there where an intercept takes up these."""
+    kernel = MomentsBesideMovers(objective.loss.moves, size)
+    weight, (first, second) = objective.blocks.reduce(kernel, direction)
     if objective.fit_intercept and weight[0] > 0.0:
         second = np.maximum(second - first * (first / weight[0]), 0.0)
-    return float(along[0]), second / objective.total_weight
+    return second / objective.total_weight
 
 
 def largest_leverage(objective, inverse_root):

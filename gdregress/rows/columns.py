@@ -20,8 +20,9 @@ __all__ = [
 ]
 
 SAMPLE_ROWS = 256
-# The sums of so many rows are taken as soon as those of a sample.
-_FEW_ROWS = 1024
+# The sums of so many rows are taken as soon as those of a sample; so are those of all rows where
+# there are so few entries for each column, that it is columns which take the time.
+_FEW_ROWS, _FEW_ENTRIES = 1024, 16
 # A variance above this share of the mean square is known to half of the digits of its own.
 _HALF_EPS = np.sqrt(np.finfo(np.float64).eps)
 # A squared mean below this share of the mean square is no reason for a shift, nor are mean squares
@@ -137,10 +138,18 @@ class FrameChoice:
             return False  # a row of little weight hides its size
         with np.errstate(all="ignore"):
             first, second = self._sums
-            if not _SMALL < np.minimum.reduce(second) <= np.maximum.reduce(second) < _LARGE:
+            if self._vanish or not np.maximum.reduce(second) < _LARGE:
                 return False
             near = first * first <= _NEAR * second
             return not self._allow_shift or bool(np.logical_and.reduce(near))
+
+    @property
+    def _is_small(self):
+        """Whether sums over all rows take no longer than those over a sample."""
+        blocks = self._blocks
+        is_sparse = not blocks.stores_zeros
+        has_few = is_sparse and blocks.design.n_stored <= _FEW_ENTRIES * blocks.n_features
+        return blocks.n_samples <= _FEW_ROWS or has_few
 
     @property
     def _weighs_alike(self):
@@ -149,11 +158,22 @@ class FrameChoice:
 
     @cached_property
     def _sums(self):
-        """Means and mean squares of the columns, of all rows where they are few."""
+        """Means and mean squares of the columns, of all rows where that is no dearer."""
         blocks = self._blocks
-        if blocks.n_samples <= _FEW_ROWS:
+        if self._is_small:
             return blocks.reduce(ColumnMoments()) / blocks.n_samples
         return ColumnMoments()(self._sample) / self._sample.design.n_rows
+
+    @cached_property
+    def _vanish(self):
+        """Whether squares of a column are so small that they say little: not where all of its
+        entries are zero."""
+        second = self._sums[1]
+        if np.minimum.reduce(second) > _SMALL:
+            return False
+        design, small = self._blocks.design, ~(second > _SMALL)
+        is_known = self._is_small and not design.stores_zeros
+        return not is_known or bool(design.n_unusual(design.usual())[small].any())
 
     @cached_property
     def _sampled_columns(self):
@@ -173,11 +193,11 @@ class FrameChoice:
     def best(self):
         """A frame in which a solver works at its best: exact where one is needed at all.
 
-        Of few rows there are the sums, which are as exact as :meth:`_of_sums` says where squares
-        do not vanish.
+        Of few rows, or entries, there are the sums, which are as exact as :meth:`_of_sums` says
+        where squares do not vanish.
         """
-        is_of_all = self._weighs_alike and self._blocks.n_samples <= _FEW_ROWS
-        if is_of_all and not self._is_plain and self._sums[1].min() > _SMALL:
+        is_of_all = self._weighs_alike and self._is_small
+        if is_of_all and not self._is_plain and not self._vanish:
             frame = self._of_sums(*self._sums)
             if frame is not None:
                 return frame

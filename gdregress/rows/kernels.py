@@ -31,6 +31,7 @@ __all__ = [
     "Least",
     "LinearPredictor",
     "Moments",
+    "MomentsBesideMovers",
     "Movers",
     "PulledBack",
     "RFactor",
@@ -112,25 +113,37 @@ class LargestMoveBeside(Largest):
 
 @dataclass(frozen=True)
 class Movers(Sum):
-    """Rows that a direction moves by more than `least`, and the others; `size` as ``moves`` of a
-    loss, G of the shape of theta.
-
-    Of those ``sum_i |G^T x_i|^2 / |x_i|^2``; of these ``sum_i s_i``, and ``sum_i s_i x_ij`` and
-    ``sum_i s_i x_ij^2``, shapes (1,), (1,) and (2, n_features).
-    """
+    """``sum_i |G^T x_i|^2 / |x_i|^2`` of the rows that a direction moves by more than `least`,
+    shape (1,); `size` as ``moves`` of a loss, G of the shape of theta."""
 
     size: Callable
     least: float
 
     def __call__(self, block, gradient, direction):
-        design, _, s = block
-        moves = self.size(design.times(direction))[:, 0] > self.least
+        moves = self.size(block.design.times(direction))[:, 0] > self.least
+        if not moves.any():
+            return np.zeros(1)
+        design = block.design.take(np.flatnonzero(moves))
         gradient = np.concatenate([gradient[:-1], np.zeros_like(gradient[-1:])])
-        along = np.square(design.times(gradient)[moves, 0]).sum(axis=1)
-        lengths = design.row_squares()[moves]
+        along = np.square(design.times(gradient)[:, 0]).sum(axis=1)
+        lengths = design.row_squares()
         along = np.divide(along, lengths, where=lengths > 0.0, out=along)
-        others = weigh(~moves + 0.0, s)
-        return np.array([along.sum()]), np.array([others.sum()]), design.moments(others)
+        return np.array([along.sum()])
+
+
+@dataclass(frozen=True)
+class MomentsBesideMovers(Sum):
+    """Of the rows that a direction moves by no more than `most`: ``sum_i s_i``, and
+    ``sum_i s_i x_ij`` and ``sum_i s_i x_ij^2``, shapes (1,) and (2, n_features)."""
+
+    size: Callable
+    most: float
+
+    def __call__(self, block, direction):
+        design, _, s = block
+        still = self.size(design.times(direction))[:, 0] <= self.most
+        weight = weigh(still + 0.0, s)
+        return np.array([weight.sum()]), design.moments(weight)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class SparseDesign(Design):
             if len(stored) < self.n_rows * len(frame.far):
                 rows, columns = self._not_stored(rows, places)
                 end = indptr[rows + 1]
-                data = np.insert(data, end, -frame.shift[columns])
-                indices = np.insert(indices, end, columns)
+                data = _inserted(data, end, -frame.shift[columns])
+                indices = _inserted(indices, end, columns)
                 more = np.cumsum(np.bincount(rows, minlength=self.n_rows))
                 number = sparse.get_index_dtype((indices, indptr), maxval=len(data))
                 indptr = (indptr + np.append(0, more)).astype(number)
@@ -254,11 +254,19 @@ def pairs_work(n_pairs, n_weights):
     return n_pairs * (20.0 + 0.5 * n_weights)
 
 
+def _inserted(entries, places, values):
+    """``np.insert`` at ascending places that are few: runs of entries are copied as they are."""
+    pieces = [entries[: places[0]]]
+    for begin, end, value in zip(places, [*places[1:], len(entries)], values, strict=True):
+        pieces += [[value], entries[begin:end]]
+    return np.concatenate(pieces, dtype=entries.dtype)
+
+
 def _stored_in(X, columns):
     """What a CSR matrix stores in some columns: where, in which rows, which columns of these."""
     asked = np.zeros(X.shape[1], dtype=bool)
     asked[columns] = True
-    stored = np.flatnonzero(asked[X.indices])
+    stored = np.flatnonzero(asked.take(X.indices))
     places = np.empty(X.shape[1], dtype=np.intp)
     places[columns] = np.arange(len(columns))
     rows = np.searchsorted(X.indptr, stored, side="right") - 1

@@ -34,7 +34,12 @@ import numpy as np
 from scipy import linalg
 from scipy.special import lambertw
 
-from ...problem.margins import beside_movers, largest_move, largest_move_beside
+from ...problem.margins import (
+    largest_move,
+    largest_move_beside,
+    pull_on_movers,
+    squares_beside_movers,
+)
 from ..cholesky import ScaledCholesky
 
 __all__ = ["is_far"]
@@ -80,10 +85,11 @@ def is_far(framed, metric, at, direction, t, decrement, tolerance, *, again=Fals
     step = max(t, 1.0) * direction  # one that was shortened has not gone where it would
     if max(t, 1.0) * moved <= _NEAR or _excess(moved) * decrement <= tolerance:
         return False
-    left, squares = beside_movers(rows, at.gradient, step, _NEAR / nu)
+    left = pull_on_movers(rows, at.gradient, step, _NEAR / nu)
     if framed.penalty.l2 > 0.0:
         curvature = framed.penalty.curvature(framed.shape)[:-1, 0]
     else:
+        squares = squares_beside_movers(rows, step, _NEAR / nu)
         curvature = _TYPICAL * framed.curvature_scale * squares
     seems_near = left <= 2.0 * curvature.min() * tolerance
     if at.theta.size > _MOST_PARAMETERS or (seems_near and framed.penalty.l2 > 0.0):
