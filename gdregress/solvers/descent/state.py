@@ -79,6 +79,11 @@ class Iterates:
         if average is not None:
             self.average += (1.0 - weight[0]) * left[0] * average
 
+    def forget_bounds(self):
+        """Begin anew with what batches say of the rates; see ``steps``."""
+        self.shrunk = self.shrunk_before = 1.0
+        self.agreement = self.scatter = 0.0
+
     @classmethod
     def together(cls, parts):
         """The iterates of several models as one."""

@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-from .metric import HessianMetric
+from .metric import HessianMetric, epochs_worth_a_metric
 from .models import along_models, inner_products, joined, models_of, numbers
 from .schedules import Constant, checked_factor
 
@@ -39,8 +39,6 @@ _FIRST_WINDOW = 8
 # A rate falls to this share where gradients disagree with steps by so many standard deviations;
 # asked at every so many batches.
 _SETTLE, _DEVIATIONS, _ASKED_EVERY = 0.7, 2.0, 16
-# The steps of an epoch from which on they are worth a Hessian.
-_WORTH_A_METRIC = 8
 # Steps after which the mean of the iterates is brought up to date.
 _TOGETHER = 64
 # The automatic rate of an adaptive rule falls to this share where the loss rises.
@@ -122,7 +120,9 @@ class PolyakStep:
     adds up to nothing, and the product of two is about -|g_k|^2 / (n - 1) at any rate.
 
     In later epochs the coordinates are those of a Hessian, taken at the mean of the iterates after
-    epochs 1, 2, 4, 8, ...; see ``metric``.
+    epochs 1, 2, 4, 8, ..., from the first on after which they have taken as much as it takes; see
+    ``metric``. What the batches have said of the rates before is forgotten there: it was said of
+    other coordinates.
     """
 
     sees_batches = True
@@ -176,27 +176,42 @@ class PolyakStep:
 
     @cached_property
     def _metric(self):
-        if self.coordinates is None or self._n_steps < _WORTH_A_METRIC:
+        if self.coordinates is None:
             return None
-        return HessianMetric.of(self.objective, self._learning_rate)
+        return HessianMetric.of(self.objective, self._learning_rate, self._n_steps)
+
+    @cached_property
+    def _first_metric(self):
+        return epochs_worth_a_metric(self.objective, self._n_steps)
 
     def _coordinates_of(self, run):
         """Those of the epoch that begins: of the columns, or of the metric where it was taken."""
-        done = run.iteration
-        if done > 0 and done & (done - 1) == 0:
-            run.anchor = run.reported
+        if self._asks_for_a_metric(run) and self._metric is not None:
+            metric = self._metric.at(run.reported)
+            if metric is not None:
+                if run.anchor is None:
+                    run.forget_bounds()
+                run.anchor = run.reported
+                self._at = run.anchor, metric
         if run.anchor is None or self._metric is None:
             return self.coordinates
         if self._at is None or self._at[0] is not run.anchor:
             self._at = run.anchor, self._metric.at(run.anchor)
         return self._at[1] or self.coordinates
 
+    def _asks_for_a_metric(self, run):
+        if run.anchor is not None and self.objective.is_quadratic:  # the same everywhere
+            return False
+        done = run.iteration
+        return done > 0 and done & (done - 1) == 0 and done >= self._first_metric
+
     def _limit(self, run, step, loss, square, agreement):
         """What a batch says of the rates: its loss, ``|g|^2``, and ``<g, d>`` with the step before,
         if there was one."""
         if _begins_window(step):
-            run.shrunk_before, run.shrunk = run.shrunk, 1.0
-            run.agreement = run.scatter = 0.0
+            shrunk = run.shrunk
+            run.forget_bounds()
+            run.shrunk_before = shrunk
         if square > 0.0:  # the product of a square and a rate may underflow
             run.shrunk = min(run.shrunk, loss / square / run.learning_rate)
         if agreement is None:
