@@ -179,6 +179,11 @@ class SoftmaxLoss(Loss):
         return self.value_and_gradient(y, z)[0]
 
     def value_and_gradient(self, y, z):
+        scores = z[:, 0].T  # an output is a row here
+        if z.shape[1] == 1 and scores.flags.c_contiguous:
+            value, p, own = self._value_and_probabilities(y, scores)
+            p.reshape(-1)[own] -= 1.0
+            return value[:, None], p.T[:, None]
         gradient = z - z.max(axis=2, keepdims=True)
         own = np.arange(len(z))[:, None], np.arange(z.shape[1]), y
         linear = gradient[own]
@@ -188,20 +193,27 @@ class SoftmaxLoss(Loss):
         gradient[own] -= 1.0
         return np.log(total[:, :, 0]) - linear, gradient
 
+    @staticmethod
+    def _value_and_probabilities(y, scores):
+        """Of one model: the loss of every row, the probabilities p, (K, n) as the scores are, and
+        the places of the own classes in them."""
+        n_rows = scores.shape[1]
+        own = y[:, 0] * n_rows + np.arange(n_rows)
+        p = scores - np.maximum.reduce(scores, axis=0)
+        linear = p.take(own)
+        np.exp(p, out=p)
+        total = np.add.reduce(p, axis=0)
+        p /= total
+        value = np.log(total, out=total)
+        value -= linear
+        return value, p, own
+
     def sum_gradient_and_curvature(self, y, z, sample_weight):
         if z.shape[1] > 1:
             return super().sum_gradient_and_curvature(y, z, sample_weight)
-        scores = z[:, 0].T  # an output is a row here
-        own = y[:, 0] * len(z) + np.arange(len(z))
-        p = scores - scores.max(axis=0)
-        linear = p.take(own)
-        np.exp(p, out=p)
-        total = p.sum(axis=0)
-        p /= total
+        value, p, own = self._value_and_probabilities(y, z[:, 0].T)
         gradient = p.copy()
         gradient.reshape(-1)[own] -= 1.0
-        value = np.log(total, out=total)
-        value -= linear
         mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
         return np.array([mean]), gradient.T[:, None], p.T[:, None]
 
