@@ -3,9 +3,18 @@
 import mpmath
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from plain import KINDS, Plain
 from sklearn.exceptions import ConvergenceWarning
 
 from gdregress import LogisticRegression
+from gdregress.problem.kernels import Expansion, Hessian
+from gdregress.problem.margins import row_moves
+from gdregress.problem.objective import BlockObjective
+from gdregress.problem.penalty import ElasticNet
+from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.hessian import SingularDirections, factor_hessian
+from gdregress.solvers.newton.movers import KeptBesideMovers
 
 _DIGITS = 40
 
@@ -114,3 +123,70 @@ def test_separable_rows_that_move_for_ever_end_the_fit(alpha):
         with pytest.warns(ConvergenceWarning, match="separable"):
             model.fit(X, y)
     assert model.n_iter_ <= 40
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_a_kept_hessian_without_its_movers(name, weighted, fit_intercept):
+    """``e^r / 2 g^T M_o^-1 g`` by the textbook, and never below the decrement."""
+    rng, kind = np.random.default_rng(4), KINDS[name]
+    X = rng.standard_normal((300, 4))
+    X[:7] *= 20.0
+    y, weight = kind.draw(rng, 300), rng.uniform(0.5, 2.0, 300) if weighted else None
+    blocks = RowBlocks(X, y, weight, workers=2)
+    penalty, intercept = ElasticNet(1e-3), {"fit_intercept": fit_intercept}
+    objective = BlockObjective(blocks, kind.loss, penalty, kind.n_outputs, **intercept)
+    before, step = 0.2 * rng.standard_normal((2, 5, 1, kind.n_outputs))
+    if not fit_intercept:
+        before[-1] = step[-1] = 0.0
+    theta = before + step
+    hessian = objective.hessian(before)
+    kept = factor_hessian(objective, hessian, SingularDirections(objective)).factor
+    moves = row_moves(objective, step)
+    size = np.sort(moves)[-8:-6].mean()
+    beside = KeptBesideMovers(objective, kept, before, moves, size)
+    gradient = objective.value_and_gradient(theta)[1]
+
+    plain = Plain(kind, X, y, weight, 1e-3, **intercept)
+    true = plain.decrement(theta[:, 0])
+    others = Plain(kind, X, y, weight, 1e-3, **intercept)
+    others.weight = np.where(moves > size, 0.0, plain.weight)
+    g = gradient[: 5 if fit_intercept else 4].ravel()
+    M = others.hessian(before[:, 0])[: len(g), : len(g)]
+    expected = 0.5 * np.exp(moves[moves <= size].max()) * g @ np.linalg.pinv(M, rcond=1e-13) @ g
+    found = beside.decrement(gradient, moves)
+    assert_allclose(found, expected, rtol=1e-8)
+    assert true <= found < 0.5 * np.exp(moves.max()) * g @ kept.solve(gradient.ravel())[: len(g)]
+
+
+def test_where_the_others_do_not_hold_the_coefficients_they_bound_nothing():
+    """A column that only the movers have, and no ridge: without them nothing bends there."""
+    X = np.random.default_rng(2).standard_normal((200, 3))
+    X[5:, 2] = 0.0
+    y = (np.arange(200) % 2 + 0.0)[:, None]
+    objective = BlockObjective(RowBlocks(X, y), KINDS["sigmoid"].loss, ElasticNet(0.0), 1)
+    zero = np.zeros((4, 1, 1))
+    kept = factor_hessian(objective, objective.hessian(zero), SingularDirections(objective)).factor
+    moves = np.where(np.arange(200) < 5, 3.0, 0.1)
+    beside = KeptBesideMovers(objective, kept, zero, moves, 1.0)
+    assert beside.decrement(np.ones_like(zero), moves) == np.inf
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rows_of_heavy_tails_call_for_no_hessian_but_that_of_the_steps(seed, standardise, passes):
+    """Their few movers had a Hessian made at the optimum for nothing but its bound."""
+    rng, shape = np.random.default_rng(seed), (4000, 30)
+    X = np.exp(1.5 * rng.standard_normal(shape)) * (rng.random(shape) < 0.3)
+    z = 0.7 * np.log1p(X) @ rng.standard_normal(shape[1])
+    y = (z - np.median(z) + rng.logistic(size=shape[0]) > 0.0).astype(int)
+    if standardise:
+        X = (X - X.mean(axis=0)) / X.std(axis=0)
+    model = LogisticRegression(alpha=1e-3, tol=1e-4).fit(X, y)
+    assert model.converged_
+    whole = [kernel for kernel, n_rows in passes if n_rows == shape[0]]
+    assert sum(kernel in {Hessian, Expansion} for kernel in whole) <= 2
+    plain = Plain(KINDS["sigmoid"], X, y[:, None] + 0.0, None, 1e-3)
+    theta = np.append(model.coef_[0], model.intercept_)[:, None]
+    assert plain.decrement(theta) <= 1e-9 * np.log(2.0)

@@ -8,6 +8,7 @@ from ..rows.kernels import (
     LargestMoveBeside,
     MomentsBesideMovers,
     Movers,
+    RowMoves,
 )
 from .kernels import ConjugateValue, Margin, SmallestRival
 
@@ -18,6 +19,7 @@ __all__ = [
     "largest_move_beside",
     "margins",
     "pull_on_movers",
+    "row_moves",
     "smallest_rival",
     "squares_beside_movers",
 ]
@@ -33,6 +35,11 @@ def smallest_rival(objective, theta):
     """The least ``s_i p_ik / S`` of a row and a class not its own, p at theta (one model)."""
     least = objective.blocks.reduce(SmallestRival(objective.loss), theta)
     return float(least[0]) / objective.total_weight
+
+
+def row_moves(objective, direction):
+    """How far a step moves every row; see ``moves`` of the losses."""
+    return np.concatenate(objective.blocks.reduce(RowMoves(objective.loss.moves), direction))
 
 
 def largest_move(objective, direction):

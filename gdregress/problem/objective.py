@@ -219,6 +219,14 @@ class BlockObjective:
         """
         return self._regular(self.blocks.reduce(Hessian(self.loss), theta))
 
+    def hessian_of_rows(self, theta, rows):
+        """What some rows contribute to the Hessian at theta, the penalty left out."""
+        hessian = self.blocks.subset(rows, None).reduce(Hessian(self.loss), theta)
+        if not self.fit_intercept:
+            n_outputs = self.shape[1]
+            hessian[-n_outputs:] = hessian[:, -n_outputs:] = 0.0
+        return hessian / self.total_weight
+
     def slope(self, theta, direction):
         """First and second derivative at theta of the objective along a direction (one model)."""
         first, second = self.blocks.reduce(self._slope, theta, direction) / self.total_weight

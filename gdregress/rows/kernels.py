@@ -35,6 +35,7 @@ __all__ = [
     "Movers",
     "PulledBack",
     "RFactor",
+    "RowMoves",
     "RowSquares",
     "SomeColumns",
     "Sum",
@@ -85,6 +86,17 @@ class GramProduct(Sum):
 
     def __call__(self, block, theta):
         return block.design.pull(block.design.times(theta), block.sample_weight)
+
+
+@dataclass(frozen=True)
+class RowMoves(Sum):
+    """The size of every row's change of z along a direction, of one model: a list of arrays, in
+    order; `size` as ``moves`` of a loss."""
+
+    size: Callable
+
+    def __call__(self, block, direction):
+        return [self.size(block.design.times(direction))[:, 0]]
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,13 @@ class ScaledCholesky:
         unit = self.unit if b.ndim == 1 else self.unit[:, None]
         return lapack.dpotrs(self._factor, b / unit, lower=1)[0] / unit
 
+    def less(self, part):
+        """That of the matrix less a part of it."""
+        matrix = self.scaled * self.unit
+        matrix *= self.unit[:, None]
+        matrix -= part
+        return ScaledCholesky(matrix)
+
     def inverse_root(self):
         """``L^-1 D^-1`` with ``H = D L L^T D``, shape (q, q)."""
         return np.tril(lapack.dtrtri(self._factor, lower=1)[0]) / self.unit

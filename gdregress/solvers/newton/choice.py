@@ -155,9 +155,9 @@ class Pace:
         rate, spent = self._shown.get(name, (hope, self._spent))
         return hope if self._spent - spent >= self.options[name] else rate
 
-    def renewal_pays(self, name, missing):
-        """Whether a new Hessian costs less than steps that bring a bound down by e^missing."""
-        return self.options[name] < max(1.0, _over(missing, self._rate()))
+    def pays(self, cost, missing):
+        """Whether what costs so many passes is less than steps that lower a bound by e^missing."""
+        return cost < max(1.0, _over(missing, self._rate()))
 
     def _rate(self):
         """The fall of the logarithm of the decrement for a pass, over the last steps."""

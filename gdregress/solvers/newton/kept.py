@@ -2,9 +2,13 @@
 
 import math
 
+import numpy as np
+
 from ...problem.hessians import ridge_of
-from ...problem.margins import largest_move
+from ...problem.margins import row_moves
+from .costs import costs
 from .hessian import SingularDirections, factor_hessian
+from .movers import KeptBesideMovers
 from .steps import QuasiNewton, backtrack, with_gradient
 
 __all__ = ["LazyMetric", "SampledMetric"]
@@ -14,6 +18,8 @@ _MAX_SAMPLE_STEPS, _MAX_SAMPLE_ROUNDS = 15, 4
 _FAR = 700.0  # moves beyond it are one to the bound, whose exponential is finite
 # How often M is renewed from all rows.
 _MAX_RENEWALS = 4
+# What it takes to leave some rows out of M: a share of a pass, and so many of its factors.
+_LOOK, _FACTORS = 0.5, 2.0
 
 
 class LazyMetric:
@@ -30,7 +36,8 @@ class LazyMetric:
 
         1/2 g^T H^-1 g <= 1/2 g^T M^-1 g e^d / c
 
-    with c = 1. That bound, with the gradient of all rows, certifies the optimum.
+    with c = 1. That bound, with the gradient of all rows, certifies the optimum. Where a
+    few rows have moved much farther than the others, M is taken without them; see ``movers``.
 
     Parameters
     ----------
@@ -59,7 +66,9 @@ class LazyMetric:
         self._steps = QuasiNewton(None, self._longest)
         self._singular = SingularDirections(self.rows)
         self._same_rank = rows is None
-        self._moved = 0.0  # the largest move of a row from theta', when it was last asked for
+        # The move from theta' of a row, when it was last asked for: the largest, or of those beside
+        # the movers; and M without these, once it is made.
+        self._moved, self._beside = 0.0, None
 
     def look(self, theta):
         """The evaluation at theta, gradient first; at the very first theta with the Hessian."""
@@ -105,7 +114,8 @@ class LazyMetric:
 
     def _take(self, metric, theta):
         """Go on in the metric of M at theta."""
-        self._metric, self._taken_at, self._moved = metric, theta, 0.0
+        self._metric, self._taken_at = metric, theta
+        self._moved, self._beside = 0.0, None
         self._steps.factor = metric.factor
         self._steps.hold(ridge_of(self.framed.penalty, self.framed.shape).ravel())
         # Without a factor that solves, nothing would ever be certified.
@@ -127,7 +137,7 @@ class LazyMetric:
         bound = self._bound(gradient)
         if bound > tolerance:
             return False
-        missing = self._missing(theta, bound, tolerance)
+        missing = self._missing(theta, gradient, bound, tolerance)
         if missing > 0.0:
             if not self._renewal_pays(missing):
                 return False
@@ -140,9 +150,10 @@ class LazyMetric:
 
     def _renewal_pays(self, missing):
         """Whether M anew costs less than steps that bring its bound down by e^missing."""
-        return self.pace.renewal_pays("all" if self.rows is self.framed else "sample", missing)
+        option = "all" if self.rows is self.framed else "sample"
+        return self.pace.pays(self.pace.options[option], missing)
 
-    def _missing(self, theta, bound, tolerance):
+    def _missing(self, theta, gradient, bound, tolerance):
         """The logarithm of what the bound at theta is above the tolerance, M being of theta'.
 
         Steps near the end hardly move a row: where the last look at them was too far for this
@@ -153,9 +164,29 @@ class LazyMetric:
         above = math.log(bound / tolerance)
         if 0.8 * self._moved + above > 0.0:
             return 0.8 * self._moved + above
-        moved = largest_move(self.rows, theta - self._taken_at)
-        self._moved = min(self.rows.loss.self_concordance * moved, _FAR)
-        return self._moved + above
+        moves = row_moves(self.rows, theta - self._taken_at)
+        moves = np.minimum(self.rows.loss.self_concordance * moves, _FAR)
+        missing = float(moves.max()) + above
+        return self._missing_beside_movers(gradient, moves, missing, tolerance)
+
+    def _missing_beside_movers(self, gradient, moves, missing, tolerance):
+        """:meth:`_missing` without the rows that have moved most, where that is less and is worth a
+        factor."""
+        farthest = float(moves.max())
+        if missing <= 0.0 or not self._metric.is_regular:
+            self._moved = farthest
+            return missing
+        if self._beside is None:
+            most = farthest - missing
+            self._moved = KeptBesideMovers.size(moves, most)
+            if self._moved > most:
+                return self._moved - most
+            if not self.pace.pays(_LOOK + _FACTORS * costs(self.framed).factor, missing):
+                return missing
+            at = self._metric.factor, self._taken_at
+            self._beside = KeptBesideMovers(self.rows, *at, moves, self._moved)
+        decrement = self._beside.decrement(gradient, moves)
+        return min(missing, math.log(decrement / self.share / tolerance))
 
     def _factored(self, rows, theta):
         """The Hessian of some rows at theta."""

@@ -26,6 +26,11 @@ Before H_o is formed, each mover is asked alone: against a ridge along its direc
 ``(g^T x_i)^2 / (2 ridge |x_i|^2)`` is left. Where that is within the tolerance it is believed, and
 where H_o would be too large it is all that is known; without a ridge, in its place, a share of the
 mean squares of the other rows. That is an estimate, for movers together may hold more.
+
+A Hessian M that is kept has movers, too: the rows that have moved most since the theta' at which it
+was taken. With r the move of the others in units of 1 / nu, and M_o that without the movers,
+
+    H(theta) >= e^-r M_o,    M_o = M - sum_movers s_i/S (d^2 loss / dz^2)(theta') kron x_i x_i^T.
 """
 
 import math
@@ -42,7 +47,7 @@ from ...problem.margins import (
 )
 from ..cholesky import ScaledCholesky
 
-__all__ = ["is_far"]
+__all__ = ["KeptBesideMovers", "is_far"]
 
 # Newton steps move a row that has only to go on by 1, those in a kept Hessian by less; a step that
 # moves none by more than this is near its end.
@@ -53,6 +58,12 @@ _FARTHEST = math.exp(-1.0)
 _MOST_PARAMETERS = 2500
 # The share of its diagonal that is added to H_o.
 _LIFT = 1e-13
+# A kept Hessian is without no more rows than these.
+_MOST_MOVERS = 256
+# Movers of a kept Hessian move by more than this share of what may be at all.
+_FAR_SHARE = 0.5
+# What is left of a diagonal, and the reciprocal condition, for a difference to keep its digits.
+_LEFT = 1e-8
 # The share of the bound of the curvature that is counted on in rows where no Hessian is formed: a
 # guess, and a cautious one.
 _TYPICAL = 0.01
@@ -126,3 +137,47 @@ def _lifted(hessian):
     diagonal = hessian.diagonal()
     hessian.flat[:: len(hessian) + 1] += np.where(diagonal > 0.0, _LIFT * diagonal, 1.0)
     return hessian
+
+
+class KeptBesideMovers:
+    """M_o, and what it says of a decrement; see the module.
+
+    Parameters
+    ----------
+    rows : BlockObjective
+        Those of M.
+    kept : ScaledCholesky
+        M.
+    theta : ndarray
+        Where it was taken.
+    moves : ndarray of shape (n_samples,)
+        How far the rows have moved from there, in units of 1 / nu.
+    size : float
+        Movers have moved by more.
+    """
+
+    def __init__(self, rows, kept, theta, moves, size):
+        self._moves_too_far = moves > size
+        self._factor = None
+        part = rows.hessian_of_rows(theta, np.flatnonzero(self._moves_too_far))
+        try:
+            factor = kept.less(part)
+        except linalg.LinAlgError:
+            return
+        if (factor.unit**2 > _LEFT * kept.unit**2).all() and factor.is_regular(_LEFT):
+            self._factor = factor
+
+    @staticmethod
+    def size(moves, most):
+        """What movers have moved by more than, where rows may move by no more than `most`."""
+        rank = max(0, len(moves) - 1 - _MOST_MOVERS)
+        return max(float(np.partition(moves, rank)[rank]), _FAR_SHARE * most)
+
+    def decrement(self, gradient, moves):
+        """What ``1/2 g^T H^-1 g`` is at most where the rows have moved so far; infinite where the
+        others do not hold the coefficients."""
+        if self._factor is None:
+            return math.inf
+        farthest = np.max(moves, where=~self._moves_too_far, initial=0.0)
+        pull = gradient.ravel()
+        return 0.5 * math.exp(farthest) * float(pull @ self._factor.solve(pull))
