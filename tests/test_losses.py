@@ -310,10 +310,12 @@ def test_softmax_probabilities_and_their_logarithms(z):
 def test_the_losses_of_a_batch_also_far_on_the_wrong_side(z, weight):
     y, z = np.array([[0.0], [1.0], [1.0]]), np.array(z)[:, None]
     with np.errstate(divide="ignore"):  # as in a descent
-        total, residual = LogLoss().of_batch(y, z.copy(), weight)
+        least, residual, sum_of = LogLoss().of_batch(y, z.copy(), weight)
+        total = sum_of()
     rows = [mpmath.log1p(mpmath.exp(t)) for t in ((1.0 - 2.0 * y) * z)[:, 0]]
     shares = np.ones(3) if weight is None else weight
     assert_allclose(total, float(mpmath.fdot(rows, shares)), rtol=1e-12)
+    assert 0.0 < least <= total
     exact = [[float(1 / (1 + mpmath.exp(-one)))] for one in z[:, 0]]
     assert_allclose(residual, exact - y, atol=4 * EPS)
 

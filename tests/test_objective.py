@@ -160,9 +160,10 @@ def test_batch_values_and_gradients_average_to_the_textbooks(name, weighted, is_
         value, gradient = 0.0, np.zeros_like(theta)
         for batch in objective.blocks.batches(np.random.default_rng(0), 7):
             share = batch.rows.shape[0] / N_ROWS
-            of_batch = objective.batch_value_and_gradient(batch, theta.ravel())
-            value += share * of_batch[0]
-            gradient += share * of_batch[1].reshape(theta.shape)
+            least, pull, loss = objective.batch_value_and_gradient(batch, theta.ravel())
+            assert 0.0 < least <= loss()
+            value += share * loss()
+            gradient += share * pull.reshape(theta.shape)
         assert_allclose(value, problem.plain.loss(theta), rtol=1e-12)
         assert_allclose(gradient, problem.plain.gradient(theta), atol=1e-12)
 

@@ -234,17 +234,18 @@ class BatchGradient(_OfLoss):
 
 
 class BatchLossGradient(_OfLoss):
-    """``sum_i s_i loss(y_i, z_i)`` over a mini-batch and its gradient, from one product, of one
-    model: a number and a vector, theta being one, in the order of ``theta.ravel()``."""
+    """Of a mini-batch and one model, from one product: what ``sum_i s_i loss(y_i, z_i)`` is at
+    least, its gradient, a vector, and the sum, a function; theta is a vector, in the order of
+    ``theta.ravel()``."""
 
     def __call__(self, batch, theta):
         A, y, s = batch
         size = A.shape[1]
         if len(theta) == size:
-            total, residual = self.loss.of_batch(y, A.dot(theta)[:, None], s)
-            return total, A.T.dot(weigh(residual, s)[:, 0])
-        total, residual = self.loss.of_batch(y, A.dot(theta.reshape(size, -1)), s)
-        return total, A.T.dot(weigh(residual, s)).ravel()
+            least, residual, total = self.loss.of_batch(y, A.dot(theta)[:, None], s)
+            return least, A.T.dot(weigh(residual, s)[:, 0]), total
+        least, residual, total = self.loss.of_batch(y, A.dot(theta.reshape(size, -1)), s)
+        return least, A.T.dot(weigh(residual, s)).ravel(), total
 
 
 class BatchValue(_OfLoss):

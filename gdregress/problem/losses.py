@@ -16,8 +16,9 @@ The contract of every loss, of squares here and of classes in ``class_losses``, 
     and y with an axis for the models; it may overwrite z.
 ``sum_and_gradient(y, z, sample_weight)`` : shapes (M,) and (n, M, K)
     The weighted sum of the values, and the same gradient: what a pass over the rows needs.
-``of_batch(y, z, sample_weight)`` : a number and an array of shape (n, K)
-    The same of few rows and one model, in as few calls as it takes: z of shape (n, K), which it may
+``of_batch(y, z, sample_weight)`` : a number, an array of shape (n, K), a function
+    Of few rows and one model, in as few calls as it takes: what the weighted sum of the values is
+    at least, the gradient, and the sum, for those who need it. z of shape (n, K), which it may
     overwrite.
 ``best_constant(y, sample_weight, fit_intercept)`` : float
     ``sqrt(2 L)`` of the model without columns: the best constant z, or z = 0 without an intercept.
@@ -158,8 +159,9 @@ class Loss:
 
     def of_batch(self, y, z, sample_weight):
         """:meth:`sum_and_gradient` of few rows and one model."""
-        total, gradient = self.sum_and_gradient(y, z[:, None], sample_weight)
-        return float(total[0]), gradient[:, 0]
+        totals, gradient = self.sum_and_gradient(y, z[:, None], sample_weight)
+        total = float(totals[0])
+        return total, gradient[:, 0], lambda: total
 
     @staticmethod
     def moves(dz):
@@ -231,7 +233,8 @@ class SquaredLoss(Separate):
     def of_batch(y, z, sample_weight):
         z -= y
         weighed = z if sample_weight is None else z * sample_weight[:, None]
-        return 0.5 * float(np.vdot(weighed, z)), z
+        total = 0.5 * float(np.vdot(weighed, z))
+        return total, z, lambda: total
 
     @staticmethod
     def best_constant(y, sample_weight, fit_intercept):

@@ -178,21 +178,23 @@ class BlockObjective:
         return gradient
 
     def batch_value_and_gradient(self, batch, theta):
-        """:meth:`batch_value` and :meth:`batch_gradient` of one model, a number and a vector, from
-        one product with the rows; theta is a vector, in the order of ``theta.ravel()``, and the
-        penalty smooth."""
-        total, gradient = self._batch_loss_gradient(batch, theta)
-        share = self._rows_per_weight / batch.rows.shape[0]
-        total *= share
-        if self.penalty.has_l2:  # 1/2 l2 |W|^2 and l2 W
-            pull = self._flat_ridge * theta
-            total += 0.5 * float(pull.dot(theta))
-            gradient = daxpy(gradient, pull, a=share)
+        """What :meth:`batch_value` is at least, :meth:`batch_gradient`, and the value, for those
+        who need it: of one model, a number, a vector and a function, from one product with the
+        rows. theta is a vector, in the order of ``theta.ravel()``, and the penalty smooth."""
+        least, gradient, total = self._batch_loss_gradient(batch, theta)
+        share, has_ridge = self._rows_per_weight / batch.rows.shape[0], self.penalty.has_l2
+        if has_ridge:  # l2 W
+            gradient = daxpy(gradient, self._flat_ridge * theta, a=share)
         else:
             gradient *= share
         if not self.fit_intercept:
             gradient[-self.shape[1] :] = 0.0
-        return total, gradient
+
+        def value():
+            mean = share * total()  # 1/2 l2 |W|^2
+            return mean + 0.5 * float((self._flat_ridge * theta).dot(theta)) if has_ridge else mean
+
+        return share * least, gradient, value
 
     def batch_value(self, batch, theta):
         """The loss whose gradient :meth:`batch_gradient` is, penalty included, shape (M,)."""

@@ -24,6 +24,7 @@ from scipy.linalg.blas import daxpy
 
 from .metric import HessianMetric, epochs_worth_a_metric
 from .models import along_models, inner_products, joined, models_of, numbers
+from .rules import GradientDescent
 from .schedules import Constant, checked_factor
 
 __all__ = ["step_of"]
@@ -133,6 +134,7 @@ class PolyakStep:
         self._learning_rate = settings.learning_rate
         self._n_steps, self._drawn_apart = n_steps, 1.0 / max(1, n_steps - 1)
         self.is_constant = type(settings.schedule) is Constant
+        self.is_plain = type(rule) is GradientDescent
         self.coordinates = settings.coordinates
         self._at = None  # the point of the metric, and the metric there
 
@@ -150,17 +152,18 @@ class PolyakStep:
             direction = direction.ravel()
         for number, batch in enumerate(batches):
             before = None if record is None else run.reported
-            loss, gradient = objective.batch_value_and_gradient(batch, theta)
+            least, gradient, loss = objective.batch_value_and_gradient(batch, theta)
             agreement = None if direction is None else float(gradient.dot(direction))
             if coordinates is None:
                 direction, square = gradient, float(gradient.dot(gradient))
             else:
                 direction, square = coordinates.direction(gradient)
-            self._limit(run, first + number, loss, square, agreement)
+            self._limit(run, first + number, least, loss, square, agreement)
             run.rate = self._rate(run, run.iteration + number / self._n_steps)
-            direction = direction.reshape(shape)
-            direction, run.rule_state = self.rule.update(direction, run.rule_state)
-            direction = direction.ravel()
+            if not self.is_plain:
+                direction = direction.reshape(shape)
+                direction, run.rule_state = self.rule.update(direction, run.rule_state)
+                direction = direction.ravel()
             theta = daxpy(direction, theta.copy(), a=-run.rate)
             taken.append(theta)
             is_full = len(taken) == _TOGETHER
@@ -169,7 +172,7 @@ class PolyakStep:
             if is_full:
                 since, taken = (run.step, run.average), []
             if record is not None:
-                record([loss], gradient.reshape(shape), before)
+                record([loss()], gradient.reshape(shape), before)
         if taken:
             run.move_on(self.rule, since, taken)
         run.direction = direction.reshape(shape)
@@ -205,15 +208,17 @@ class PolyakStep:
         done = run.iteration
         return done > 0 and done & (done - 1) == 0 and done >= self._first_metric
 
-    def _limit(self, run, step, loss, square, agreement):
-        """What a batch says of the rates: its loss, ``|g|^2``, and ``<g, d>`` with the step before,
-        if there was one."""
+    def _limit(self, run, step, least, loss, square, agreement):
+        """What a batch says of the rates: what its loss is at least, and the loss, which is asked
+        for where that might bound them; ``|g|^2``, and ``<g, d>`` with the step before, if there
+        was one."""
         if _begins_window(step):
             shrunk = run.shrunk
             run.forget_bounds()
             run.shrunk_before = shrunk
-        if square > 0.0:  # the product of a square and a rate may underflow
-            run.shrunk = min(run.shrunk, loss / square / run.learning_rate)
+        rate = run.learning_rate  # whose product with a square may underflow
+        if square > 0.0 and least / square / rate < run.shrunk:
+            run.shrunk = min(run.shrunk, loss() / square / rate)
         if agreement is None:
             return
         # Let q fall where the gradients no longer agree with the steps before them.
