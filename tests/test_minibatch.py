@@ -1,6 +1,7 @@
 """Mini-batches: any size, any layout, right weights, the same bits."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -121,6 +122,21 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(name):
     assert_array_equal(fits[0].loss_curve_, fits[1].loss_curve_)
     other = fit(case, X, batch_size=256, learning_rate="auto", random_state=1)
     assert not np.array_equal(other.coef_, fits[0].coef_)
+
+
+@pytest.mark.parametrize("seed", [0, 7, np.int64(7), np.uint32(2**32 - 1)])
+def test_a_number_seeds_as_its_random_state_does(seed):
+    """Whatever was drawn before, and in which thread."""
+    case = descent_case("squares")
+    expected = fit(case, case.X, batch_size=16, random_state=np.random.RandomState(seed)).coef_
+    fit(case, case.X, batch_size=16, random_state=3)
+    found = [fit(case, case.X, batch_size=16, random_state=seed).coef_ for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        seeds = [seed, 3] * 4
+        fits = pool.map(lambda one: fit(case, case.X, batch_size=16, random_state=one), seeds)
+        found += [model.coef_ for model in fits][::2]
+    for coef in found:
+        assert_array_equal(coef, expected)
 
 
 @each_case
