@@ -61,6 +61,43 @@ def test_times_and_pull(case, weight, n_models, n_outputs):
     assert_allclose(design.pull_squares(r, weight), squares, rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize(("n_models", "n_outputs"), [(1, 3), (2, 3), (1, 20)])
+def test_products_with_sparse_rows_that_are_many(frame, weight, n_models, n_outputs):
+    """After some of them there is a copy of the rows by columns."""
+    X = np.where(RNG.random((N_ROWS, N_FEATURES)) < 0.6, RNG.standard_normal((N_ROWS, 3)), 0.0)
+    X[:, 1] = 0.0
+    block = design_of(sparse.csr_array(X)).part(0, N_ROWS)
+    design = FRAMES[frame].applied(block)
+    A = np.column_stack([(X - FRAMES[frame].shift) / FRAMES[frame].scale, np.ones(N_ROWS)])
+    for _ in range(10):
+        theta = RNG.standard_normal((N_FEATURES + 1, n_models, n_outputs))
+        z = design.times(theta)
+        assert z.flags.c_contiguous
+        assert_allclose(z, np.einsum("ij,jmk->imk", A, theta), atol=1e-13)
+        theta[:-1] = 0.0
+        assert_array_equal(design.times(theta), np.ones((N_ROWS, 1, 1)) * theta[-1])
+        r = RNG.standard_normal((N_ROWS, n_models, n_outputs))
+        expected = np.einsum("ij,i,imk->jmk", A, plain(weight), r)
+        assert_allclose(design.pull(r, weight), expected, atol=1e-12)
+    assert "_by_columns" in vars(design)
+    # In the order of the columns, to the last bit.
+    theta = RNG.standard_normal((N_FEATURES + 1, n_models, n_outputs))
+    fresh = FRAMES[frame].applied(design_of(sparse.csr_array(X)).part(0, N_ROWS))
+    if frame in ("identity", "scaled"):
+        assert_array_equal(design.times(theta), fresh.times(theta))
+
+
+def test_large_sparse_rows_are_not_copied(monkeypatch):
+    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 12 * 20)
+    X = sparse.csr_array(np.ones((N_ROWS, N_FEATURES)))
+    parts = [design_of(X).part(0, N_ROWS), design_of(X).part(2, 5), design_of(X[:4]).part(0, 4)]
+    for _ in range(10):
+        for part in parts:
+            part.times(np.ones((N_FEATURES + 1, 1, 3)))
+    assert ["_by_columns" in vars(part) for part in parts] == [False, False, True]
+
+
 def test_grams(case, weight):
     design, A = case
     s = plain(weight)

@@ -157,6 +157,25 @@ def test_the_preconditioner_of_several_classes_is_one(fit_intercept):
     assert_allclose(solved.sum(axis=2), 0.0, atol=1e-12 * abs(solved).max())
 
 
+def test_what_classes_have_in_common_is_solved_exactly():
+    X, _, weight = table()
+    rng = np.random.default_rng(10)
+    y, theta = rng.integers(0, 3, (N_ROWS, 1)), rng.standard_normal((N_FEATURES + 1, 3))
+    problem = Plain(KINDS["softmax"], X, y, weight, ALPHA)
+    at = softmax_objective(sparse.csr_array(X), y, weight).at(theta[:, None])
+    pseudo_inverse = np.linalg.pinv(problem.hessian(theta), rcond=1e-13)
+    common = rng.standard_normal((N_FEATURES + 1, 1)) * np.ones(3)
+    common[-1] = 0.0  # the gauge of the intercepts
+    apart = rng.standard_normal((N_FEATURES + 1, 3))
+    apart -= apart.mean(axis=1, keepdims=True)
+    for g in (common, common + apart, 1e-6 * common + apart):
+        direction, decrement = KrylovMetric(at.objective).solve(at.curvature, g[:, None], 0.0)
+        mean = -g[:-1].mean(axis=1) / ALPHA
+        assert_allclose(direction[:-1, 0].mean(axis=1), mean, rtol=1e-8)
+        true = 0.5 * g.ravel() @ pseudo_inverse @ g.ravel()
+        assert 0.9 * true < decrement < (1.0 + 1e-9) * true
+
+
 def test_the_decrement_that_is_reported_is_no_less_than_the_true_one():
     X, y, weight = table()
     problem = Plain(KINDS["sigmoid"], X, y[:, None], weight, ALPHA)

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 from scipy.special import entr, expit, log_expit, logsumexp, softmax
 
+from .._linalg import add_to_rows
 from .losses import Loss, Separate
 
 __all__ = ["LogLoss", "SoftmaxLoss"]
@@ -186,11 +187,10 @@ class SoftmaxLoss(Loss):
         return self.value_and_gradient(y, z)[0]
 
     def value_and_gradient(self, y, z):
-        scores = z[:, 0].T  # an output is a row here
-        if z.shape[1] == 1 and scores.flags.c_contiguous:
-            value, p, own = self._value_and_probabilities(y, scores)
+        if z.shape[1] == 1:
+            value, p, own = self._value_and_probabilities(y, np.ascontiguousarray(z[:, 0].T))
             p.reshape(-1)[own] -= 1.0
-            return value[:, None], p.T[:, None]
+            return value[:, None], _lying_as(z, p)
         gradient = z - z.max(axis=2, keepdims=True)
         own = np.arange(len(z))[:, None], np.arange(z.shape[1]), y
         linear = gradient[own]
@@ -218,11 +218,11 @@ class SoftmaxLoss(Loss):
     def sum_gradient_and_curvature(self, y, z, sample_weight):
         if z.shape[1] > 1:
             return super().sum_gradient_and_curvature(y, z, sample_weight)
-        value, p, own = self._value_and_probabilities(y, z[:, 0].T)
+        value, p, own = self._value_and_probabilities(y, np.ascontiguousarray(z[:, 0].T))
         gradient = p.copy()
         gradient.reshape(-1)[own] -= 1.0
         mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
-        return np.array([mean]), gradient.T[:, None], p.T[:, None]
+        return np.array([mean]), _lying_as(z, gradient), _lying_as(z, p)
 
     @staticmethod
     def gradient(y, z):
@@ -267,7 +267,14 @@ class SoftmaxLoss(Loss):
 
     @staticmethod
     def curve(rows, dz):
-        return rows * (dz - (rows * dz).sum(axis=2, keepdims=True))
+        curved = rows * dz
+        if dz.shape[1] > 1:
+            return rows * (dz - curved.sum(axis=2, keepdims=True))
+        mean = np.dot(curved[:, 0], np.ones(dz.shape[2]))  # faster than sums over so few
+        np.copyto(curved, dz)
+        add_to_rows(curved[:, 0], -mean)
+        curved *= rows
+        return curved
 
     @staticmethod
     def hessian(design, rows, sample_weight):
@@ -313,6 +320,12 @@ class SoftmaxLoss(Loss):
     def log_probabilities(z):
         """Logarithms of :meth:`probabilities`, finite where the probability underflows."""
         return z - logsumexp(z, axis=1, keepdims=True)
+
+
+def _lying_as(z, outputs):
+    """Outputs (K, n), by rows, as (n, 1, K) in the memory order of z: what comes of both is as fast
+    as memory."""
+    return np.asarray(outputs.T, order="C" if z.flags.c_contiguous else "F")[:, None]
 
 
 def _sum(values):

@@ -119,7 +119,7 @@ class AppliedHessian:
 
     def _penalised(self, total, direction):
         objective = self._objective
-        total /= objective.total_weight
+        total *= 1.0 / objective.total_weight
         if not objective.fit_intercept:
             total[-1] = 0.0
         if self._same is None or not total.flags.c_contiguous:

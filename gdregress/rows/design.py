@@ -62,7 +62,16 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["MAX_COPY_BYTES", "MAX_COPY_SHARE", "Design", "Prices", "as_float64", "weigh"]
+__all__ = [
+    "MAX_COPY_BYTES",
+    "MAX_COPY_SHARE",
+    "Design",
+    "Prices",
+    "as_float64",
+    "sums",
+    "vanishes",
+    "weigh",
+]
 
 # Copies that spare work are of so many bytes at most, or of such a share of X.
 MAX_COPY_BYTES, MAX_COPY_SHARE = 2**26, 0.15
@@ -95,6 +104,17 @@ class Prices:
     as_dense: float
     pair: float
     more: float
+
+
+def sums(rows):
+    """Over the first axis; by a product where NumPy would add up few numbers at a time."""
+    is_narrow = rows.ndim == 2 and rows.flags.c_contiguous
+    return np.dot(np.ones(len(rows)), rows) if is_narrow else rows.sum(axis=0)
+
+
+def vanishes(theta):
+    """Whether all of theta is zero: one number tells mostly that it is not."""
+    return not theta.size or (theta[0, 0, 0] == 0.0 and not theta.any())
 
 
 def weigh(rows, s):
@@ -131,7 +151,7 @@ class Design:
         over a slow axis runs at the speed of additions.
         """
         n_models, n_outputs = theta.shape[1:]
-        if theta[-1, 0, 0] == 0.0 and not theta.any():  # where every descent begins
+        if vanishes(theta):  # where every descent begins
             return np.zeros((n_models, n_outputs, self.n_rows)).transpose(2, 0, 1)
         if n_models * n_outputs == 1:
             z = self._product(theta[:-1, 0, 0])
@@ -163,7 +183,7 @@ class Design:
         flat = r.reshape(-1) if r.size == len(r) else r.reshape(len(r), -1)
         out = np.empty((columns.shape[0] + 1, *flat.shape[1:]))
         out[:-1] = self._dot(columns, flat)
-        out[-1] = flat.sum(axis=0)
+        out[-1] = sums(flat)
         return out.reshape(-1, *r.shape[1:])
 
     def gram(self, s=None):

@@ -36,6 +36,8 @@ class DecrementBound:
     def __init__(self, hessian, framed):
         self.hessian, self._framed = hessian, framed
         ridge = framed.penalty.curvature((framed.shape[0], 1))[:-1, :, None]
+        if ridge.size and (ridge == ridge[0]).all():
+            ridge = ridge[0]
         self._inverse_ridge = 1.0 / ridge if (ridge > 0.0).all() else None
         self._is_single = framed.shape[1] == 1
 
@@ -51,14 +53,20 @@ class DecrementBound:
         if along is None:
             return math.inf
         u = r[:-1] - along
-        return 0.5 * (float(r[-1, 0] @ x) + float(np.vdot(u, u * self._inverse_ridge)))
+        return 0.5 * (float(r[-1, 0] @ x) + self._of_the_rest(u))
 
     def guess(self, r):
         """What the bound would be if coefficients and intercepts had nothing to do with each other:
         it spares the product."""
         if not self.is_known:
             return math.inf
-        return 0.5 * float(np.vdot(r[:-1], r[:-1] * self._inverse_ridge))
+        return 0.5 * self._of_the_rest(r[:-1])
+
+    def _of_the_rest(self, u):
+        """``sum_j u_j^2 / ridge_j``."""
+        if self._inverse_ridge.size == 1:
+            return float(self._inverse_ridge.item() * np.vdot(u, u))
+        return float(np.vdot(u, u * self._inverse_ridge))
 
     @cached_property
     def along(self):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg.blas import daxpy
 
 from .decrement_bound import DecrementBound
-from .preconditioners import preconditioner
+from .preconditioners import mean_of_outputs, preconditioner
 from .steps import may_spare
 
 __all__ = ["KrylovMetric"]
@@ -124,9 +124,12 @@ class KrylovMetric:
             along = bound.along if self.framed.shape[1] == 1 else None
             self._preconditioner = preconditioner(hessian, self.framed, along, before)
             self._drift = 0.0
-        solve, ill = self._preconditioner.solve, self._preconditioner.is_ill_conditioned
-        z = solve(gradient)
-        square = float(np.vdot(gradient, z))
+        ill = self._preconditioner.is_ill_conditioned
+        common, own = self._preconditioner.split(gradient)
+        z = self._preconditioner.apart(own)
+        square = float(np.vdot(own, z))
+        if common is not None:
+            square += gradient.shape[2] * float(np.vdot(mean_of_outputs(gradient), common))
         if square == 0.0:
             return np.zeros_like(gradient), 0.0
         share = self._forcing.share(square, enough > 0.0)
@@ -135,7 +138,7 @@ class KrylovMetric:
             share = max(share, min(_LARGEST_SHARE, math.sqrt(enough / (rest.ratio * square))))
         direction, r, missing, n_steps, broke, self.is_blind = _conjugate_gradients(
             hessian.product,
-            -gradient,
+            -own,
             -z,
             self._preconditioner,
             share**2 * square,
@@ -143,7 +146,9 @@ class KrylovMetric:
             rest,
             min(self._left, _MAX_KRYLOV_STEPS),
         )
-        self._forcing.model = gradient, square, r, solve
+        if common is not None:
+            direction -= common
+        self._forcing.model = gradient, square, r, self._preconditioner.apart
         self._n_products = n_steps
         self._left -= n_steps
         self.gives_up = self._left <= 0
@@ -259,7 +264,7 @@ def _conjugate_gradients(product, b, z, preconditioner, goal, tolerance, rest, m
     by much, it has to be known that it stays so: by a bound of ``r^T H^-1 r``, or as the last ten
     additions are small beside the tolerance. Hestenes & Stiefel (1952).
     """
-    x, r, solve = np.zeros_like(b), b.copy(), preconditioner.solve
+    x, r, solve = np.zeros_like(b), b.copy(), preconditioner.apart
     d, rz = z.copy(), float(np.vdot(r, z))
     dpd = rz  # d^T P d, as r is orthogonal to the direction before
     gained, last = 0.0, deque(maxlen=_DELAY)
@@ -291,7 +296,6 @@ def _conjugate_gradients(product, b, z, preconditioner, goal, tolerance, rest, m
         if not rz > 0.0:
             break
         share = rz / previous
-        d *= share
-        d += z
+        d = daxpy(d.reshape(-1), z.reshape(-1), a=share).reshape(b.shape)  # z + share d
         dpd = rz + share**2 * dpd
     return x, r, missing, n_steps, broke, blind

@@ -4,6 +4,13 @@ The contract, of the Hessian H of a loss at one theta and the penalty:
 
 ``solve(r)`` : shape of r, that of theta
     ``P^-1 r``, P symmetric and positive definite but for what does not move.
+``split(r)``
+    What all classes have in common, where H is the penalty alone (the gauge): ``P^-1`` of the mean
+    of r over the classes, None of one output; and the rest of r. P is exact on the first, so that
+    conjugate gradients are left with the second.
+``apart(r)`` : shape of r
+    ``P^-1 r`` of r whose mean over the classes is zero, as is that of all residuals of such; but
+    for rounding, of which nothing comes back.
 ``lasts``
     A step of Newton that took no more conjugate gradients than these leaves it to the next.
 ``bears``
@@ -18,12 +25,14 @@ The contract, of the Hessian H of a loss at one theta and the penalty:
 
 import numpy as np
 
+from ..._linalg import add_to_rows, times_row
 from ...rows.blocks import RowBlocks
+from ...rows.design import sums
 from ..cholesky import ScaledCholesky
 from .costs import costs, gram_in_products, solve_in_products
 from .hessian import NEGLIGIBLE
 
-__all__ = ["preconditioner"]
+__all__ = ["mean_of_outputs", "preconditioner"]
 
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
@@ -62,7 +71,29 @@ def preconditioner(hessian, framed, along=None, before=None):
     return _Diagonal(hessian, framed, along, before)
 
 
-class _Diagonal:
+class _Preconditioner:
+    """What is common to all; see the module."""
+
+    _gauge = None  # the inverse of H on what all classes have in common, shape (n_features + 1,)
+
+    def solve(self, r):
+        common, rest = self.split(r)
+        return self.apart(rest) if common is None else self.apart(rest) + common
+
+    def split(self, r):
+        if self._gauge is None:
+            return None, r
+        mean, rest = mean_of_outputs(r), r.copy()
+        add_to_rows(rest[:, 0], -mean)
+        return (self._gauge * mean)[:, None, None], rest
+
+
+def mean_of_outputs(r):
+    """Products are faster than sums over so few."""
+    return np.dot(r[:, 0], np.full(r.shape[2], 1.0 / r.shape[2]))
+
+
+class _Diagonal(_Preconditioner):
     """The diagonal of the Hessian; what does not move stays. Without the intercepts.
 
     With D the block of the intercepts in H, c_k the column of intercept k in the block of its
@@ -97,17 +128,18 @@ class _Diagonal:
             own = hessian.own_intercepts() if along is None else along
             self._made = self._curvature, hessian.diagonal(), _quotient(own[:-1], self._curvature)
         diagonal, self._mean = self._changed(), self._made[2]
-        self._gauge = None
         if framed.loss.has_gauge:
-            self._gauge = _gauge(framed, diagonal[:, 0].sum(axis=1))[:, 0]
+            self._gauge = _gauge(framed, mean_of_outputs(diagonal) * diagonal.shape[2])
         if along is not None:
             self._mean = _quotient(along[:-1], self._curvature)
-        least = _LEFT * diagonal[:-1]
-        diagonal[:-1] = np.maximum(diagonal[:-1] - self._curvature * self._mean**2, least)
+        own, square = diagonal[:-1, 0], np.square(self._mean[:, 0])
+        left = own - times_row(square, self._curvature, out=square)
+        np.maximum(left, np.multiply(own, _LEFT, out=own), out=own)
         if is_wide:
-            mean = (diagonal[:-1] - self._ridge).sum(axis=0) / framed.blocks.n_samples
-            diagonal[:-1] = np.maximum(diagonal[:-1], self._ridge + mean)
-        self._inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0.0)
+            mean = sums(own - self._ridge[:, 0]) / framed.blocks.n_samples
+            np.maximum(own, self._ridge[:, 0] + mean, out=own)
+        diagonal[~(diagonal > 0.0)] = 1.0
+        self._inverse = np.divide(1.0, diagonal, out=diagonal)
         self._of_intercepts = np.linalg.pinv(D, rcond=_NONE, hermitian=True)
 
     def still_good(self, curvature):
@@ -126,22 +158,14 @@ class _Diagonal:
         changed[:-1] += (1.0 - change) * self._ridge
         return changed
 
-    def solve(self, r):
-        if self._gauge is None:
-            return self._apart(r)
-        share = np.full(r.shape[2], 1.0 / r.shape[2])  # products are faster than sums over so few
-        mean = np.dot(r[:, 0], share)
-        z = self._apart(r - mean[:, None, None])
-        z += (self._gauge * mean - np.dot(z[:, 0], share))[:, None, None]
-        return z
-
-    def _apart(self, r):
-        """The solution without the gauge."""
+    def apart(self, r):
         z, pull = np.empty_like(r), r[-1, 0]
-        u = np.multiply(self._mean, pull, out=z[:-1])
-        np.subtract(r[:-1], u, out=u)
-        u *= self._inverse[:-1]
-        z[-1, 0] = self._of_intercepts @ pull - np.einsum("jmk,jmk->k", self._mean, u)
+        u = times_row(self._mean[:, 0], pull, out=z[:-1, 0])
+        np.subtract(r[:-1, 0], u, out=u)
+        u *= self._inverse[:-1, 0]
+        z[-1, 0] = self._of_intercepts @ pull - np.einsum("jk,jk->k", self._mean[:, 0], u)
+        if self._gauge is not None:
+            add_to_rows(z[:, 0], -mean_of_outputs(z))
         return z
 
 
@@ -150,7 +174,7 @@ def _quotient(a, b):
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0.0)
 
 
-class _Blocks:
+class _Blocks(_Preconditioner):
     """The blocks of the softmax Hessian on its diagonal, one of each class.
 
     ``H_kk = 1/S [X 1]^T diag(s p_k (1 - p_k)) [X 1]`` plus the penalty knows the units of the
@@ -168,16 +192,15 @@ class _Blocks:
         self._factors = [_positive(block) for block in blocks]
         self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT
 
-    def solve(self, r):
-        mean = r.mean(axis=2, keepdims=True)
+    def apart(self, r):
         z = np.empty_like(r)
         for k, factor in enumerate(self._factors):
-            z[:, 0, k] = factor.solve(r[:, 0, k] - mean[:, 0, 0])
-        z -= z.mean(axis=2, keepdims=True)
-        return z + self._gauge[:, None, :] * mean
+            z[:, 0, k] = factor.solve(r[:, 0, k])
+        add_to_rows(z[:, 0], -mean_of_outputs(z))
+        return z
 
 
-class _Gram:
+class _Gram(_Preconditioner):
     """One factor of the Gram matrix for all classes, and the blocks of each along the leading axes.
 
     Böhning (1992), "Multinomial logistic regression algorithm", bounds the softmax Hessian by
@@ -235,9 +258,8 @@ class _Gram:
         self._matrix.flat[:: len(gram) + 1] += ridge
         self._factor = _positive(self._matrix)
 
-    def solve(self, r):
-        mean = r.mean(axis=2, keepdims=True)
-        r = (r - mean)[:, 0]
+    def apart(self, r):
+        r = r[:, 0]
         x = self._root * r
         z = self._factor.solve(x)
         if self._axes is not None:
@@ -247,8 +269,9 @@ class _Gram:
         if self._axes is not None:
             along = np.dot(axes.T, r).T[:, :, None]
             z += np.dot(axes, np.matmul(self._own, along)[:, :, 0].T)
-        z -= z.mean(axis=1, keepdims=True)
-        return z[:, None] + self._gauge[:, None, :] * mean
+        z = z[:, None]
+        add_to_rows(z[:, 0], -mean_of_outputs(z))
+        return z
 
 
 class _LeadingAxes:
@@ -310,12 +333,12 @@ def _inverses(matrices):
 
 
 def _gauge(framed, trace):
-    """The inverse of H on what all classes have in common: of the ridge, (n_features + 1, 1).
+    """The inverse of H on what all classes have in common: of the ridge, (n_features + 1,).
 
     Beside a penalty below rounding level, the mean of a residual is rounding too.
     """
-    ridge = framed.penalty.curvature((framed.shape[0], 1))
-    counts = ridge > NEGLIGIBLE * trace[:, None]
+    ridge = framed.penalty.curvature((framed.shape[0], 1))[:, 0]
+    counts = ridge > NEGLIGIBLE * trace
     return np.divide(1.0, ridge, out=np.zeros_like(ridge), where=counts)
 
 
