@@ -115,7 +115,7 @@ def metrics_of(case, model, alpha):
     that the first epochs, 1 or 2 of them, have ended with, towards its diagonal by the share of it
     that is chance; times the rate, by the share of a Newton step that it is."""
     n_steps, m, p = model.history_["step"][1], *case.X.shape
-    share_of_newton = min(m / n_steps / (m / n_steps + 2 * p), 8 / n_steps)
+    share_of_newton = min(m / n_steps / (m / n_steps + p), 8 / n_steps)
     A = np.column_stack([case.X, np.ones(len(case.X))])
     if case.Y.shape[1] > 1:
         return [np.eye(case.Y.shape[1] * A.shape[1])] * 3

@@ -47,7 +47,7 @@ class HessianMetric:
     on ``n' = (sum h_i)^2 / sum h_i^2`` rows,
 
         K = (1 - q) H + q diag(H),    q = p / (n' + p),
-        P = nu K^-1 / eta,            nu = min(b / (b + 2 p), 8 / k),
+        P = nu K^-1 / eta,            nu = min(b / (b + p), 8 / k),
 
     eta being the learning rate, so that a step of that length is the share nu of Newton's. Of b
     rows a whole one is mostly noise where b is not far above p; and the k steps of an epoch, which
@@ -69,7 +69,7 @@ class HessianMetric:
         mean, square = objective.column_centres()
         n_samples, n_columns = objective.blocks.n_samples, len(mean)
         batch_size = n_samples / n_steps
-        self._share = min(batch_size / (batch_size + 2.0 * n_columns), _WAY / n_steps)
+        self._share = min(batch_size / (batch_size + n_columns), _WAY / n_steps)
         blocks = objective.thinned(_thinned_by(n_samples, n_columns)).blocks
         exponent = np.rint(0.5 * np.log2(np.where(square > 0.0, square, 1.0)))
         scale = np.ldexp(1.0, exponent.astype(int))
