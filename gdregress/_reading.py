@@ -93,11 +93,12 @@ def _has_known_columns(estimator, X, *, reset):
 
 def objective_over(estimator, data, workers, penalty):
     """The objective of an estimator over some rows."""
+    loss, outputs = estimator._loss(), n_outputs(estimator, data.target)
     return BlockObjective(
-        RowBlocks(*data, workers),
-        estimator._loss(),
+        RowBlocks(*data, workers, n_outputs=outputs if loss.is_coupled else 1),
+        loss,
         penalty,
-        n_outputs(estimator, data.target),
+        outputs,
         fit_intercept=estimator.fit_intercept,
     )
 

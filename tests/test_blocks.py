@@ -367,3 +367,17 @@ def test_sparse_rows_are_cut_into_blocks_of_one_size():
     rows = [design.n_rows for design in RowBlocks(X).reduce(Designs())]
     assert rows == [20_000, 20_000]
     assert [design.n_rows for design in RowBlocks(X[:4000]).reduce(Designs())] == [4000]
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize(
+    ("n_rows", "n_outputs", "smaller"),
+    [(20_000, 1, False), (20_000, 5, True), (20_000, 26, False), (5_000, 5, False)],
+)
+def test_blocks_of_several_outputs_stay_in_a_nearer_cache(make, n_rows, n_outputs, smaller):
+    """Where one block does not hold all rows, and these store their zeros."""
+    X = make(np.ones((n_rows, 50)))
+    usual, found = RowBlocks(X), RowBlocks(X, n_outputs=n_outputs)
+    is_dense = isinstance(X, np.ndarray)
+    assert (found.block_rows < usual.block_rows) == (smaller and is_dense)
+    assert found.n_blocks >= usual.n_blocks == (2 if is_dense and n_rows == 20_000 else 1)

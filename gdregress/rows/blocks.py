@@ -24,10 +24,15 @@ class BlockSize:
     """How rows are cut into blocks, and blocks into runs.
 
     A block is read from memory once for X theta and again, from cache, for X^T r. Smaller ones stay
-    in a nearer cache, but two threads that call NumPy that often wait for each other's GIL.
+    in a nearer cache, but two threads that call NumPy that often wait for each other's GIL. Of
+    several outputs BLAS multiplies matrices, which read as fast as that cache gives, until they are
+    so many that it is arithmetic which takes the time: dense rows that one block does not hold are
+    cut into smaller ones.
     """
 
     n_bytes: int = 2**22
+    n_bytes_of_several: int = 3 * 2**19
+    several: range = range(2, 17)
     least_rows: int = 32  # the cost of a call is small beside that of its arithmetic
     n_runs: int = 32  # handed out by a reduction; each sums its own blocks first
 
@@ -71,6 +76,8 @@ class RowBlocks:
         Already times the class weights; None means ones.
     workers : int
         Number of threads of a reduction.
+    n_outputs : int, default=1
+        How many the rows are multiplied for at a time: it decides the size of the blocks.
     block_bytes, block_rows, n_runs : int, optional
         About the size of a block, its number of rows, and the number of runs of blocks; those of
         ``SIZE`` by default.
@@ -88,6 +95,7 @@ class RowBlocks:
         sample_weight=None,
         workers=1,
         *,
+        n_outputs=1,
         block_bytes=None,
         block_rows=None,
         n_runs=None,
@@ -102,6 +110,9 @@ class RowBlocks:
         if block_rows is None:
             n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
             block_rows = max(SIZE.least_rows, self.design.rows_in(n_bytes))
+            is_whole = self.n_samples <= block_rows or not self.stores_zeros
+            if n_outputs in SIZE.several and block_bytes is None and not is_whole:
+                block_rows = max(SIZE.least_rows, self.design.rows_in(SIZE.n_bytes_of_several))
         self.block_rows = block_rows
         self.n_runs = SIZE.n_runs if n_runs is None else n_runs
 
