@@ -70,7 +70,7 @@ def test_products_with_sparse_rows_that_are_many(frame, weight, n_models, n_outp
     block = design_of(sparse.csr_array(X)).part(0, N_ROWS)
     design = FRAMES[frame].applied(block)
     A = np.column_stack([(X - FRAMES[frame].shift) / FRAMES[frame].scale, np.ones(N_ROWS)])
-    for _ in range(10):
+    for _ in range(20):
         theta = RNG.standard_normal((N_FEATURES + 1, n_models, n_outputs))
         z = design.times(theta)
         assert z.flags.c_contiguous
@@ -92,7 +92,7 @@ def test_large_sparse_rows_are_not_copied(monkeypatch):
     monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 12 * 20)
     X = sparse.csr_array(np.ones((N_ROWS, N_FEATURES)))
     parts = [design_of(X).part(0, N_ROWS), design_of(X).part(2, 5), design_of(X[:4]).part(0, 4)]
-    for _ in range(10):
+    for _ in range(20):
         for part in parts:
             part.times(np.ones((N_FEATURES + 1, 1, 3)))
     assert ["_by_columns" in vars(part) for part in parts] == [False, False, True]

@@ -18,8 +18,8 @@ _SLAB_NUMBERS = 2**17
 _PAIRS = 2**18
 # So many outputs keep a processor busy while one waits for its sum.
 _MANY_OUTPUTS = 16
-# After so many products with several outputs there will be more: enough to pay for a copy.
-_MANY_PRODUCTS = 4
+# After so many products with several outputs there will be as many more: they pay for a copy.
+_MANY_PRODUCTS = 16
 
 
 class SparseDesign(Design):
