@@ -17,6 +17,7 @@ from gdregress.problem.basis import Basis
 from gdregress.problem.objective import BlockObjective
 from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
+from gdregress.solvers.newton.at_zero import AtZeroMetric
 from gdregress.solvers.newton.choice import Limits, Pace, choose_metric, sampled_metric
 from gdregress.solvers.newton.diagonal import Diagonal, DiagonalMetric
 from gdregress.solvers.newton.full import FullMetric
@@ -30,6 +31,7 @@ METRICS = {
     "Krylov": KrylovMetric,
     "sampled": SampledMetric,
     "lazy": LazyMetric,
+    "at zero": AtZeroMetric,
     "diagonal": DiagonalMetric,
 }
 each_metric = pytest.mark.parametrize("metric", METRICS)
@@ -42,8 +44,14 @@ CHOOSE = {
     "Krylov": KrylovMetric,
     "sampled": lambda framed: sampled_metric(framed, Limits(smallest=200)),
     "lazy": lambda framed: LazyMetric(framed, Pace({"all": 5.0})),
+    "at zero": lambda framed: at_zero(framed, Pace({"all": 20.0, "products": 2.0})),
     "diagonal": lambda framed: diagonal(framed, Pace({"all": 20.0})),
 }
+
+
+def at_zero(framed, pace):
+    """That of several classes; None of two."""
+    return AtZeroMetric.of(framed, pace) if framed.loss.is_coupled else None
 
 
 def diagonal(framed, pace, most=math.inf):
@@ -156,7 +164,10 @@ def test_every_metric_reaches_the_optimum(
         X = X * (np.random.default_rng(1).uniform(size=X.shape) < 0.5)
     args = (sparse.csr_matrix(X) if is_sparse else X, y, weight, alpha)
     theta, reason, _ = fit(objective_of(name, *args, fit_intercept=fit_intercept), tol=1e-9)
-    assert METRICS[metric] in used or (metric, name) == ("diagonal", "softmax")
+    assert METRICS[metric] in used or (metric, name) in {
+        ("diagonal", "softmax"),
+        ("at zero", "sigmoid"),
+    }
     assert reason is StopReason.DECREMENT
     plain = Plain(KINDS[name], X, y, weight, alpha, fit_intercept=fit_intercept)
     best = optimum(plain, theta.shape)

@@ -13,8 +13,10 @@ from gdregress import LogisticRegression
 from gdregress.history import History, StopReason
 from gdregress.problem.class_losses import LogLoss, SoftmaxLoss
 from gdregress.problem.kernels import (
+    CurvedExpansion,
     CurvedGrams,
     CurvedProduct,
+    CurvedSquares,
     Expansion,
     Hessian,
     LossGradient,
@@ -26,6 +28,7 @@ from gdregress.problem.penalty import ElasticNet
 from gdregress.rows.blocks import RowBlocks
 from gdregress.rows.kernels import ColumnMoments
 from gdregress.solvers.cholesky import ScaledCholesky
+from gdregress.solvers.newton.at_zero import AtZeroMetric
 from gdregress.solvers.newton.choice import Pace, choose_metric
 from gdregress.solvers.newton.costs import costs
 from gdregress.solvers.newton.diagonal import Diagonal, DiagonalMetric
@@ -116,7 +119,7 @@ def objective(X, y, alpha=1e-3, n_outputs=1):
         ((100_000, 30), 2, SampledMetric),  # a sample of so many rows is hardly chance
         ((300, 10), 2, FullMetric),  # Hessians cheap
         ((300, 10), 3, FullMetric),
-        ((3_000, 100), 20, KrylovMetric),
+        ((3_000, 100), 20, AtZeroMetric),  # then products
         ((100, 3_000), 2, KrylovMetric),  # too large to be factored
     ],
 )
@@ -491,9 +494,70 @@ def test_slow_products_give_way_to_a_hessian_that_is_kept(passes):
     assert model.converged_
     assert kernels.count(CurvedProduct) < 70  # more than 100 of them would get there alone
     assert kernels.count(Expansion) == 1
-    assert model.n_iter_ <= 12
+    assert model.n_iter_ <= 30
     z = X @ model.coef_.T + model.intercept_
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     gradient = (p - np.eye(3)[y]).T @ X / len(y) + alpha * model.coef_
     assert np.sum(gradient**2) / (2 * alpha) <= 1e-9 * np.log(3)  # a bound of what is left
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 1e-2])
+def test_the_hessian_at_zero_is_solved_by_one_factor_for_all_classes(alpha, fit_intercept):
+    """But for what all classes have in common, which no gradient has."""
+    rng, kind = np.random.default_rng(3), KINDS["softmax"]
+    X = rng.standard_normal((60, 4))
+    X[:, 3] = 0.0
+    y = kind.draw(rng, 60)
+    weight = rng.uniform(0.5, 2.0, 60)
+    args = kind.loss, ElasticNet(alpha), kind.n_outputs
+    framed = BlockObjective(RowBlocks(X, y, weight), *args, fit_intercept=fit_intercept)
+    metric = AtZeroMetric.of(framed, Pace({"products": 1.0}))
+    theta = 0.1 * rng.standard_normal((5, 1, 3))
+    theta -= theta.mean(axis=2, keepdims=True)
+    if not fit_intercept:
+        theta[-1] = 0.0
+    at = metric.look(theta)
+    direction, _ = metric.direction(at, 1e-9)
+    plain = Plain(kind, X, y, weight, alpha, fit_intercept=fit_intercept)
+    hessian = plain.hessian(np.zeros((5, 3)))
+    expected = -np.linalg.pinv(hessian, rcond=1e-12) @ plain.gradient(theta[:, 0]).ravel()
+    assert_allclose(direction.ravel(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_columns_that_depend_on_each_other_begin_with_products():
+    X = np.random.default_rng(1).standard_normal((3_000, 60))
+    X[:, 7] = X[:, 3] - 2.0 * X[:, 5]
+    y = np.arange(3_000) % 20
+    assert type(choose_metric(objective(X, y, 0.0, 20))) is KrylovMetric
+    assert type(choose_metric(objective(X, y, 1e-3, 20))) is AtZeroMetric
+
+
+@pytest.mark.parametrize("alpha", ["1/m", 1e-3])
+@pytest.mark.parametrize("shape", [(1_500, 60, 10), (300, 80, 12)])
+def test_far_from_the_optimum_steps_of_one_pass_replace_steps_of_many_products(
+    shape, alpha, passes
+):
+    """Many classes of correlated columns: products alone take more passes."""
+    n_rows, n_columns, n_classes = shape
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((n_rows, n_columns)) @ rng.standard_normal((n_columns, n_columns))
+    X = standardised(np.abs(X) ** 1.5)
+    z = X @ rng.standard_normal((n_columns, n_classes)) / 3.0
+    y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    alpha = 1 / n_rows if alpha == "1/m" else alpha
+    model = LogisticRegression(alpha=alpha, tol=1e-4).fit(X, y)
+    assert model.converged_
+    price = {LossGradient: 1.0, CurvedProduct: 1.0, CurvedExpansion: 1.5, CurvedSquares: 0.5}
+    new = sum(price.get(kernel, 0.0) for kernel, _ in passes)
+    passes.clear()
+    K = len(np.unique(y))
+    framed = objective(X, np.unique(y, return_inverse=True)[1], alpha, K)
+    start = np.zeros((n_columns + 1, 1, K))
+    found = newton(framed, start, History(), max_iter=99, tol=1e-4, choose=KrylovMetric)
+    assert found.reason is StopReason.DECREMENT
+    assert new < 0.95 * sum(price.get(kernel, 0.0) for kernel, _ in passes)
+    plain = Plain(KINDS["softmax"]._replace(n_outputs=K), X, framed.blocks.y, None, alpha)
+    theta = np.vstack([model.coef_.T, model.intercept_])
+    assert plain.decrement(theta) <= 1e-9 * math.log(K)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import linalg
 from scipy.linalg import lapack
 
-__all__ = ["ScaledCholesky"]
+__all__ = ["AlikeCholesky", "ScaledCholesky"]
 
 
 class ScaledCholesky:
@@ -90,3 +90,23 @@ class ScaledCholesky:
         """Condition number of the scaled columns: the root of that of the scaled matrix."""
         eigenvalues = np.linalg.eigvalsh(self.scaled)
         return float(np.sqrt(eigenvalues[-1] / eigenvalues[0])) if eigenvalues[0] > 0 else np.inf
+
+
+class AlikeCholesky:
+    """``H = M kron I``, K outputs that bend alike: one factor of M serves them all.
+
+    Parameters
+    ----------
+    factor : ScaledCholesky
+        M, (p, p).
+    n_outputs : int
+        K.
+    """
+
+    def __init__(self, factor, n_outputs):
+        self._factor, self._n_outputs = factor, n_outputs
+        self.unit = np.repeat(factor.unit, n_outputs)
+
+    def solve(self, b):
+        """``H^-1 b`` for b of shape (p K,) or (p K, k)."""
+        return self._factor.solve(b.reshape(len(self._factor.unit), -1)).reshape(b.shape)

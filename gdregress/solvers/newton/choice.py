@@ -39,12 +39,14 @@ import math
 from dataclasses import dataclass
 
 from .among_rows import AmongRowsMetric
+from .at_zero import AtZeroMetric
 from .costs import costs
 from .damped import DampedMetric
 from .diagonal import DiagonalMetric
 from .full import FullMetric
 from .kept import LazyMetric, SampledMetric
 from .krylov import KrylovMetric
+from .preconditioners import solves_pay
 
 __all__ = ["Limits", "Pace", "choose_metric", "newton_metric", "sampled_metric"]
 
@@ -198,6 +200,9 @@ def choose_metric(framed, limits=_LIMITS):
     fits = n_parameters <= limits.parameters and not changes
     if fits and lazy < _WORTH * _expected(every_step, cost.hessian):
         return LazyMetric(framed, Pace({"all": cost.metric}))
+    if framed.loss.is_coupled and solves_pay(framed) and type(every_step) is KrylovMetric:
+        options = {"products": 1.0} | ({"all": cost.metric} if fits else {})
+        return AtZeroMetric.of(framed, Pace(options)) or every_step
     return every_step
 
 
@@ -214,7 +219,8 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
         is_hard = before is not None and before.is_hard
         hessian = costs(framed).hessian if framed.loss.is_coupled and not is_hard else 0.0
         if _applies(hessian):
-            may_keep = before is None and framed.loss.self_concordance is not None
+            is_first = before is None or isinstance(before, AtZeroMetric)
+            may_keep = is_first and framed.loss.self_concordance is not None
             kept = hessian if may_keep else math.inf
             return KrylovMetric(framed, _NEWTON_HESSIANS * (1.0 + hessian), kept)
         return DampedMetric(framed) if DampedMetric.suits(framed) else FullMetric(framed)

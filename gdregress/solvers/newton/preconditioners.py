@@ -32,7 +32,7 @@ from ..cholesky import ScaledCholesky
 from .costs import costs, gram_in_products, solve_in_products
 from .hessian import NEGLIGIBLE
 
-__all__ = ["mean_of_outputs", "preconditioner"]
+__all__ = ["mean_of_outputs", "preconditioner", "solves_pay"]
 
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
@@ -59,9 +59,7 @@ def preconditioner(hessian, framed, along=None, before=None):
     `along` is the column of the intercept in H, of one output; `before` is what preconditioned the
     last step of Newton, None at the first.
     """
-    n_features, solves = framed.shape[0], framed.loss.has_gauge
-    if framed.blocks.design.prices.pair < np.inf and framed.penalty.l2 > 0.0:  # columns are sparse
-        solves = solves and solve_in_products(framed) <= _WORTH_SOLVE
+    n_features, solves = framed.shape[0], framed.loss.has_gauge and solves_pay(framed)
     if solves and n_features <= _MAX_BLOCK_COLUMNS:
         share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
         if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
@@ -69,6 +67,13 @@ def preconditioner(hessian, framed, along=None, before=None):
     if solves and framed.bound.gram is not None:
         return _Gram(hessian, framed, before)
     return _Diagonal(hessian, framed, along, before)
+
+
+def solves_pay(framed):
+    """Whether triangles of as many columns as X has may be solved in every step."""
+    is_sparse = framed.blocks.design.prices.pair < np.inf
+    depend = not is_sparse or framed.penalty.l2 == 0.0
+    return depend or solve_in_products(framed) <= _WORTH_SOLVE
 
 
 class _Preconditioner:
