@@ -70,10 +70,13 @@ class AtZeroMetric(LazyMetric):
 
 def _at_zero(framed):
     """The factored Hessian at zero but for the gauge, or None."""
-    gram, n_outputs = framed.bound.gram, framed.shape[1]
+    gram, loss, n_outputs = framed.bound.gram, framed.loss, framed.shape[1]
     if gram is None:
         return None
-    matrix = gram / n_outputs
+    # Outputs that a loss treats alike, with a gauge, bend by c (I - 1 1^T / K): of softmax c is 1/K.
+    row = loss.curvature(framed.blocks.y[:1], np.zeros((1, 1, n_outputs)))
+    c = float(loss.curvature_diagonal(row)[0, 0, 0]) * n_outputs / (n_outputs - 1.0)
+    matrix = c * gram
     diagonal = matrix.diagonal() + framed.penalty.curvature((len(gram), 1))[:, 0]
     dead = np.flatnonzero(~(diagonal > 0.0))
     matrix[dead] = matrix[:, dead] = 0.0

@@ -200,7 +200,7 @@ def choose_metric(framed, limits=_LIMITS):
     fits = n_parameters <= limits.parameters and not changes
     if fits and lazy < _WORTH * _expected(every_step, cost.hessian):
         return LazyMetric(framed, Pace({"all": cost.metric}))
-    if framed.loss.is_coupled and solves_pay(framed) and type(every_step) is KrylovMetric:
+    if framed.loss.has_gauge and solves_pay(framed) and type(every_step) is KrylovMetric:
         options = {"products": 1.0} | ({"all": cost.metric} if fits else {})
         return AtZeroMetric.of(framed, Pace(options)) or every_step
     return every_step
