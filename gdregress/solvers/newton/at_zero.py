@@ -73,7 +73,7 @@ def _at_zero(framed):
     gram, loss, n_outputs = framed.bound.gram, framed.loss, framed.shape[1]
     if gram is None:
         return None
-    # Outputs that a loss treats alike, with a gauge, bend by c (I - 1 1^T / K): of softmax c is 1/K.
+    # Outputs treated alike, with a gauge, bend by c (I - 1 1^T / K): those of softmax by c = 1/K.
     row = loss.curvature(framed.blocks.y[:1], np.zeros((1, 1, n_outputs)))
     c = float(loss.curvature_diagonal(row)[0, 0, 0]) * n_outputs / (n_outputs - 1.0)
     matrix = c * gram
