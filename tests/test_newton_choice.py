@@ -534,6 +534,13 @@ def test_columns_that_depend_on_each_other_begin_with_products():
     assert type(choose_metric(objective(X, y, 1e-3, 20))) is AtZeroMetric
 
 
+def test_steps_that_would_take_too_much_memory_are_not_kept():
+    """Twenty of them with their gradients and solutions: 84 MB of 250 classes and 700 columns."""
+    X, y = np.random.default_rng(1).standard_normal((600, 700)), np.arange(600) % 250
+    assert type(choose_metric(objective(X, y, 1e-3, 250))) is KrylovMetric
+    assert type(choose_metric(objective(X, y % 100, 1e-3, 100))) is AtZeroMetric
+
+
 @pytest.mark.parametrize("alpha", ["1/m", 1e-3])
 @pytest.mark.parametrize("shape", [(1_500, 60, 10), (300, 80, 12)])
 def test_far_from_the_optimum_steps_of_one_pass_replace_steps_of_many_products(

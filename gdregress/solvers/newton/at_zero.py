@@ -5,9 +5,11 @@ import math
 import numpy as np
 from scipy import linalg
 
+from ...rows.design import MAX_COPY_BYTES
 from ..cholesky import AlikeCholesky, ScaledCholesky
 from .hessian import FactoredHessian
 from .kept import LazyMetric
+from .steps import QuasiNewton
 
 __all__ = ["AtZeroMetric"]
 
@@ -32,10 +34,8 @@ class AtZeroMetric(LazyMetric):
 
     Parameters
     ----------
-    framed : BlockObjective
-        All rows.
-    pace : Pace
-        Its options are those of :meth:`_renew`.
+    framed, pace
+        As in :class:`~gdregress.solvers.newton.kept.LazyMetric`.
     kept : FactoredHessian
         M.
     """
@@ -46,7 +46,10 @@ class AtZeroMetric(LazyMetric):
 
     @classmethod
     def of(cls, framed, pace):
-        """That of an objective, or None where columns are nearly dependent, or too many."""
+        """That of an objective, or None where columns are nearly dependent, or too many, or where
+        the steps that are kept would take more than copies may."""
+        if QuasiNewton.n_bytes(framed.shape[0] * framed.shape[1]) > MAX_COPY_BYTES:
+            return None
         kept = _at_zero(framed)
         return None if kept is None else cls(framed, pace, kept)
 

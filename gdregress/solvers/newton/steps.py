@@ -99,6 +99,11 @@ class QuasiNewton:
         self._pairs = self._products = None  # S, Y, V and S Y^T, Y V^T, once there is a pair
         self._gradient = self._solved = None
 
+    @staticmethod
+    def n_bytes(size):
+        """What the pairs of so many unknowns take, and what M makes of them."""
+        return 3 * _MEMORY * 8 * size
+
     @property
     def factor(self):
         return self._factor
