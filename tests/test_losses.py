@@ -117,7 +117,8 @@ def test_the_sum_of_the_values_and_the_gradient_in_one_go(name, scale):
     for sample_weight, expected in ((None, value.sum(axis=0)), (weight, weight @ value)):
         total, rows = loss.sum_and_gradient(y, z, sample_weight)
         assert_allclose(total, expected, rtol=1e-13)
-        assert_allclose(rows, gradient, rtol=1e-13)
+        # Some exponentials have no subnormal values.
+        assert_allclose(rows, gradient, rtol=1e-13, atol=1e-300)
 
 
 @each_kind

@@ -15,6 +15,8 @@ __all__ = ["LogLoss", "SoftmaxLoss"]
 _PAIR_NUMBERS = 2**18
 # An array, as NumPy would make one of a number in every call, for a third of what the call takes.
 _MINUS = np.array(-1.0)
+# The exponential of more would leave float64 soon.
+_LARGEST_POWER = 700.0
 
 
 class LogLoss(Separate):
@@ -57,51 +59,48 @@ class LogLoss(Separate):
         sign, t = self._signed(y, z)
         return self.value(y, z), sign * expit(t)
 
+    @staticmethod
+    def _odds(t):
+        """``e^t``, t up to 700, and ``1 + e^t``: all else is made of this one exponential."""
+        odds = np.minimum(t, _LARGEST_POWER)
+        np.exp(odds, out=odds)
+        return odds, 1.0 + odds
+
     def sum_and_gradient(self, y, z, sample_weight):
-        """With ``max(sigma, 1 - sigma) = 1 / (1 + e^-|t|)``, one exponential serves both.
+        """``sigma(t) = e^t / (1 + e^t)`` beside ``log(1 + e^t)``, which is t where t is large.
 
         Losses below rounding level, 1e-16 a row, vanish; :meth:`value` keeps them.
         """
         sign, t = self._signed(y, z)
-        gradient = expit(t)
-        factor = 1.0 - gradient
-        np.maximum(factor, gradient, out=factor)
+        odds, total = self._odds(t)
+        gradient = np.divide(odds, total, out=odds)
         gradient *= sign
-        value = np.maximum(t, 0.0, out=t)
-        if sample_weight is None:
-            return _sum(value) - _sum_of_logarithms(factor), gradient
-        value -= np.log(factor, out=factor)
-        return np.dot(sample_weight, value[:, :, 0]), gradient
+        return self._sum(total, t, sample_weight), gradient
 
     def sum_gradient_and_curvature(self, y, z, sample_weight):
-        """One exponential serves all three: with ``e = e^-|t|`` the larger one of sigma(t) and
-        sigma(-t) is ``1 / (1 + e)`` and the other e times that. The sum of logarithms is taken as
-        in :meth:`sum_and_gradient`.
-        """
+        """As :meth:`sum_and_gradient`, with ``sigma(t) sigma(-t) = sigma(t) / (1 + e^t)``."""
         sign, t = self._signed(y, z)
-        smaller = np.exp(-np.abs(t))
-        larger = 1.0 / (1.0 + smaller)
-        smaller *= larger
-        gradient = np.where(t > 0.0, larger, smaller)
+        odds, total = self._odds(t)
+        gradient = np.divide(odds, total, out=odds)
+        curvature = gradient / total
         gradient *= sign
-        curvature = np.multiply(smaller, larger, out=smaller)
-        value = np.maximum(t, 0.0, out=t)
-        if sample_weight is None:
-            total = _sum(value) - _sum_of_logarithms(larger)
-        else:
-            value -= np.log(larger, out=larger)
-            total = np.dot(sample_weight, value[:, :, 0])
-        return total, gradient, curvature
+        return self._sum(total, t, sample_weight), gradient, curvature
 
     @staticmethod
-    def gradient_and_curvature(y, z):
-        """From one exponential, as in :meth:`sum_gradient_and_curvature`."""
-        smaller = np.exp(-np.abs(z))
-        larger = 1.0 / (1.0 + smaller)
-        smaller *= larger
-        gradient = np.where(z > 0.0, larger, smaller)
+    def _sum(total, t, sample_weight):
+        """The weighted sum of the losses, from ``1 + e^t``, which it overwrites."""
+        value = np.log(total, out=total)
+        np.maximum(value, t, out=value)
+        if sample_weight is None:
+            return np.add.reduce(value, axis=(0, 2))  # called without NumPy's Python
+        return np.dot(sample_weight, value[:, :, 0])
+
+    def gradient_and_curvature(self, y, z):
+        odds, total = self._odds(z)
+        gradient = np.divide(odds, total, out=odds)
+        curvature = np.divide(gradient, total, out=total)
         gradient -= y[:, None]
-        return gradient, np.multiply(smaller, larger, out=smaller)
+        return gradient, curvature
 
     def of_batch(self, y, z, sample_weight):
         """With the residual r at hand, ``|r| = sigma(t)`` and the loss is ``-log(1 - |r|)``, which
@@ -142,11 +141,12 @@ class LogLoss(Separate):
     def rival(self, y, z):
         return np.abs(self.gradient(y[:, None], z.copy()))[:, :, 0]
 
-    @staticmethod
-    def curvature(y, z):
+    def curvature(self, y, z):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
-        smaller = expit(-np.abs(z))
-        return smaller - smaller * smaller
+        odds, total = self._odds(z)
+        odds /= total
+        odds /= total
+        return odds
 
     @staticmethod
     def probabilities(z):
@@ -326,20 +326,6 @@ def _lying_as(z, outputs):
     """Outputs (K, n), by rows, as (n, 1, K) in the memory order of z: what comes of both is as fast
     as memory."""
     return np.asarray(outputs.T, order="C" if z.flags.c_contiguous else "F")[:, None]
-
-
-def _sum(values):
-    """Of each model, from (n, M, K); a reduction that is called without NumPy's Python."""
-    return np.add.reduce(values, axis=(0, 2))
-
-
-def _sum_of_logarithms(factors):
-    """:func:`_sum` of the logarithms of factors from 1/2 to 1: the logarithm of their products.
-
-    One in 512 is taken: so many of them do not underflow.
-    """
-    products = np.multiply.reduceat(factors, np.arange(0, len(factors), 512), axis=0)
-    return _sum(np.log(products))
 
 
 @cache
