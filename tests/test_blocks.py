@@ -340,13 +340,22 @@ def are_kept(blocks):
 def test_blocks_of_sparse_rows_are_kept_where_they_copy_little(workers, monkeypatch):
     X = sparse_rows(200, 60, 0.5)
     assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
-    # Of single precision, or in another frame, they are copied twice.
+    # Of single precision, or in another frame, they are copies.
     shift = Frame(np.ones(60), np.ones(60))
-    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 2**17)
+    monkeypatch.setattr("gdregress.rows.sparse.MAX_COPY_BYTES", 2**15)
     assert are_kept(RowBlocks(X, workers=workers, block_rows=50))
     assert not are_kept(RowBlocks(X, workers=workers, block_rows=50).in_frame(shift))
     assert not are_kept(RowBlocks(X.astype(np.float32), workers=workers, block_rows=50))
     assert not are_kept(RowBlocks(X, workers=workers, block_rows=1))  # many take memory, too
+
+
+def test_blocks_of_sparse_rows_are_no_copies():
+    """Nor are their transposes: SciPy would copy what is less than half of an array."""
+    X = sparse_rows(200, 60, 0.5)
+    for design in RowBlocks(X, block_rows=25).reduce(Designs()):
+        for rows in (design.rows, design._columns):
+            assert np.shares_memory(rows.data, X.data)
+            assert np.shares_memory(rows.indices, X.indices)
 
 
 def test_kept_blocks_are_those_of_their_frame_and_their_design():
@@ -362,22 +371,38 @@ def test_kept_blocks_are_those_of_their_frame_and_their_design():
     assert_allclose(blocks.times(coef), plain, rtol=0.0)
 
 
-def test_sparse_rows_are_cut_into_blocks_of_one_size():
-    X = sparse_rows(40_000, 400, 0.1)  # some 20 MB
-    rows = [design.n_rows for design in RowBlocks(X).reduce(Designs())]
-    assert rows == [20_000, 20_000]
-    assert [design.n_rows for design in RowBlocks(X[:4000]).reduce(Designs())] == [4000]
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "n_outputs", "n_blocks"),
+    [
+        (4_000, 400, 1, 1),  # 160,000 entries: no work for two threads
+        (4_000, 400, 3, 1),
+        (4_000, 400, 4, 2),
+        (4_000, 400, 7, 4),
+        (4_000, 400, 1_000, 8),
+        (4_000, 4_000, 1, 4),
+        (400, 4_000, 100, 2),  # 40 entries for each sum over rows
+        (40, 4_000, 1_000, 1),
+        (40_000, 400, 1, 4),
+    ],
+)
+def test_sparse_rows_are_cut_into_as_many_blocks_as_are_work_for_threads(
+    n_rows, n_columns, n_outputs, n_blocks
+):
+    """Of one size, so that no thread waits for another."""
+    columns = np.arange(n_columns // 10 * n_rows) * 10 % n_columns
+    indptr = np.arange(0, len(columns) + 1, n_columns // 10)
+    X = sparse.csr_array((np.ones(len(columns)), columns, indptr), shape=(n_rows, n_columns))
+    rows = [d.n_rows for d in RowBlocks(X, n_outputs=n_outputs).reduce(Designs())]
+    assert rows == [n_rows // n_blocks] * n_blocks
 
 
-@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize(
     ("n_rows", "n_outputs", "smaller"),
     [(20_000, 1, False), (20_000, 5, True), (20_000, 26, False), (5_000, 5, False)],
 )
-def test_blocks_of_several_outputs_stay_in_a_nearer_cache(make, n_rows, n_outputs, smaller):
+def test_blocks_of_several_outputs_stay_in_a_nearer_cache(n_rows, n_outputs, smaller):
     """Where one block does not hold all rows, and these store their zeros."""
-    X = make(np.ones((n_rows, 50)))
+    X = np.ones((n_rows, 50))
     usual, found = RowBlocks(X), RowBlocks(X, n_outputs=n_outputs)
-    is_dense = isinstance(X, np.ndarray)
-    assert (found.block_rows < usual.block_rows) == (smaller and is_dense)
-    assert found.n_blocks >= usual.n_blocks == (2 if is_dense and n_rows == 20_000 else 1)
+    assert (found.block_rows < usual.block_rows) == smaller
+    assert found.n_blocks >= usual.n_blocks == (2 if n_rows == 20_000 else 1)

@@ -108,13 +108,19 @@ class RowBlocks:
         self.frame = Frame.identity(self.n_features)
         self._kept, self._whole = {}, None
         if block_rows is None:
-            n_bytes = SIZE.n_bytes if block_bytes is None else block_bytes
-            block_rows = max(SIZE.least_rows, self.design.rows_in(n_bytes))
-            is_whole = self.n_samples <= block_rows or not self.stores_zeros
-            if n_outputs in SIZE.several and block_bytes is None and not is_whole:
-                block_rows = max(SIZE.least_rows, self.design.rows_in(SIZE.n_bytes_of_several))
+            usual = block_bytes is None
+            rows = self._usual_rows(n_outputs) if usual else self.design.rows_in(block_bytes)
+            block_rows = max(SIZE.least_rows, rows)
         self.block_rows = block_rows
         self.n_runs = SIZE.n_runs if n_runs is None else n_runs
+
+    def _usual_rows(self, n_outputs):
+        """How many rows a block has, by ``SIZE``."""
+        rows = self.design.rows_in(SIZE.n_bytes)
+        is_cut = self.stores_zeros and rows < self.n_samples
+        if is_cut and n_outputs in SIZE.several:
+            rows = self.design.rows_in(SIZE.n_bytes_of_several)
+        return min(rows, self.design.rows_apart(n_outputs))
 
     @property
     def X(self):

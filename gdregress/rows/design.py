@@ -34,6 +34,8 @@ design of all rows holds them as they came, and hands out the designs of blocks,
     with columns; of sparse rows a slice is good until the next.
 ``rows_in(n_bytes)``
     How many rows make a block of such a size.
+``rows_apart(n_outputs)``
+    How many at most, so that threads share the products with so many outputs.
 ``keeps_blocks(frame, n_blocks)``
     Whether so many blocks in a frame are kept for the next pass: it pays and takes little memory.
 
@@ -199,6 +201,9 @@ class Design:
     def limits(self):
         limits = self._limits()
         return limits if self.frame is None else (limits - self.frame.shift) / self.frame.scale
+
+    def rows_apart(self, n_outputs):
+        return self.n_rows  # blocks that fit a cache are small enough
 
     def keeps_blocks(self, frame, n_blocks):
         return False  # to make them anew costs little beside a product with them

@@ -7,7 +7,15 @@ from scipy import sparse
 
 from .batches import gatherer_of_csr
 from .dense import DenseDesign, grams_work, units
-from .design import MAX_COPY_BYTES, MAX_COPY_SHARE, Design, Prices, vanishes, weigh
+from .design import (
+    MAX_COPY_BYTES,
+    MAX_COPY_SHARE,
+    Design,
+    Prices,
+    as_float64,
+    vanishes,
+    weigh,
+)
 from .row_gram import row_gram, row_gram_work
 
 __all__ = ["SparseDesign", "grams_of_pairs", "pairs_work", "runs_of_pairs", "weighted_entries"]
@@ -16,6 +24,9 @@ __all__ = ["SparseDesign", "grams_of_pairs", "pairs_work", "runs_of_pairs", "wei
 _SLAB_NUMBERS = 2**17
 # Pairs of entries that are made at a time.
 _PAIRS = 2**18
+# Products that are work for a thread, some milliseconds, beside what it waits for the interpreter;
+# entries of a block for each of its columns, whose sums over the rows are added up; and blocks.
+_WORK_APART, _ENTRIES_APART, _MOST_APART = 2**18, 16, 8
 # So many outputs keep a processor busy while one waits for its sum.
 _MANY_OUTPUTS = 16
 # After so many products with several outputs there will be as many more: they pay for a copy.
@@ -33,7 +44,7 @@ class SparseDesign(Design):
         self._n_products, self._n_in_all = 0, X.nnz
 
     def part(self, begin, end):
-        part = super().part(begin, end)
+        part = SparseDesign(self._run(begin, end))
         part._n_in_all = self.X.nnz
         return part
 
@@ -90,6 +101,10 @@ class SparseDesign(Design):
         return z.reshape(-1, *theta.shape[1:])
 
     @cached_property
+    def _columns(self):
+        return _transpose(self.rows)
+
+    @cached_property
     def _by_columns(self):
         """``[X~ 1]`` in a CSC matrix: a copy, which takes about as long as a product."""
         X = self.rows.tocsc()
@@ -101,7 +116,7 @@ class SparseDesign(Design):
     @cached_property
     def _columns_as_rows(self):
         """The transpose of that, which shares its memory."""
-        return self._by_columns.T
+        return _transpose(self._by_columns)
 
     def pull(self, r, s=None):
         if r[:1].size < _MANY_OUTPUTS or "_by_columns" not in vars(self):
@@ -228,33 +243,58 @@ class SparseDesign(Design):
         n_blocks = max(1, -(-self.n_rows * row_bytes // (4 * n_bytes)))
         return -(-self.n_rows // n_blocks)
 
+    def rows_apart(self, n_outputs):
+        # As many blocks as are a power of two, for as many threads.
+        in_work = self.X.nnz * n_outputs // _WORK_APART
+        in_sums = self.X.nnz // (_ENTRIES_APART * max(1, self.n_columns))
+        n_blocks = max(1, min(in_work, in_sums, _MOST_APART))
+        return -(-self.n_rows // 2 ** (n_blocks.bit_length() - 1))
+
     def keeps_blocks(self, frame, n_blocks):
         """SciPy takes as long to make a matrix of a block and its transpose as for a product.
 
-        Each is some objects, 4 KiB, pointers to its rows, and a copy of its entries: SciPy copies
-        less than half of an array; another type or frame takes one more.
+        Each is some objects, 4 KiB, pointers to its rows, and a copy of its entries of another type
+        or in another frame.
         """
         X = self.X
-        per_entry = 12 + 8 * (X.dtype != np.float64) + 12 * (not frame.is_identity)
+        per_entry = 8 * (X.dtype != np.float64) + 12 * (not frame.is_identity)
         n_bytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
         copied = 4096 * n_blocks + 8 * self.n_rows + per_entry * X.nnz
         return copied <= max(MAX_COPY_BYTES, MAX_COPY_SHARE * n_bytes)
 
     def _run(self, begin, end):
-        """Consecutive rows, without the copy that a slice makes."""
+        """Consecutive rows in float64, without the copy that a slice makes."""
         X = self.rows
         if (begin, end) == (0, self.n_rows):
-            return X
+            return as_float64(X)
         first, last = X.indptr[begin], X.indptr[end]
+        data = X.data[first:last].astype(np.float64, copy=False)
         indptr = X.indptr[begin : end + 1] - first
-        parts = X.data[first:last], X.indices[first:last], indptr
-        return type(X)(parts, shape=(end - begin, self.n_columns))
+        return _matrix(type(X), data, X.indices[first:last], indptr, (end - begin, X.shape[1]))
 
     def copied(self, rows):
         return SparseDesign(self.X[rows])
 
     def gatherer(self, n_rows, workers):
         return gatherer_of_csr(self.X)
+
+
+def _matrix(kind, data, indices, indptr, shape):
+    """A sparse matrix of these arrays as they are: its constructor copies those that are less than
+    half of another one, into pieces that the system keeps in small pages, slower to read."""
+    matrix = kind(shape)
+    matrix.data, matrix.indices, matrix.indptr = data, indices, indptr
+    return matrix
+
+
+def _transpose(X):
+    """The transpose of a matrix by rows or by columns, which shares its memory."""
+    if isinstance(X, sparse.sparray):
+        by_rows, by_columns = sparse.csr_array, sparse.csc_array
+    else:
+        by_rows, by_columns = sparse.csr_matrix, sparse.csc_matrix
+    kind = by_columns if X.format == "csr" else by_rows
+    return _matrix(kind, X.data, X.indices, X.indptr, X.shape[::-1])
 
 
 def weighted_entries(X, weight):
