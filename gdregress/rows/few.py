@@ -58,18 +58,22 @@ class FewRows(DenseDesign):
     def moments(self, s=None):
         if s is not None:
             return super().moments(s)
-        columns = self._bordered_columns
-        squares = np.multiply(columns, columns, out=self._memory(len(columns)))
-        moments, ones = np.empty((2, len(columns))), columns[-1]
-        np.dot(columns, ones, out=moments[0])
-        np.dot(squares, ones, out=moments[1])
-        return moments[:, :-1]
+        # At theta = 0, where all rows bend alike, the same matrix is the first Hessian.
+        gram, moments = self._plain_gram, np.empty((2, self.n_columns))
+        moments[0], moments[1] = gram[-1, :-1], gram.diagonal()[:-1]
+        return moments
+
+    @cached_property
+    def _plain_gram(self):
+        """``[X~ 1]^T [X~ 1]``."""
+        return self._bordered_columns.dot(self._bordered_columns.T)
 
     def gram(self, s=None):
+        if s is None:
+            return self._plain_gram.copy()
         columns = self._bordered_columns
-        if s is not None:
-            columns = np.multiply(columns, s, out=self._memory(len(columns)))
-        return columns.dot(self._bordered_columns.T)
+        weighted = np.multiply(columns, s, out=self._memory(len(columns)))
+        return weighted.dot(columns.T)
 
     def grams(self, weights):
         columns, n_weights = self._bordered_columns, weights.shape[1]
