@@ -173,7 +173,6 @@ def test_a_stored_zero_is_not_unusual():
     assert_array_equal(places, [0])
 
 
-@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csr_matrix])
 def test_a_gram_matrix_is_the_callers_own(case):
     """A design may keep what it has found: its caller may write into what it was given."""
     design, A = case
@@ -183,6 +182,7 @@ def test_a_gram_matrix_is_the_callers_own(case):
     assert_allclose(design.moments(), [A[:, :-1].sum(0), (A[:, :-1] ** 2).sum(0)], atol=1e-12)
 
 
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, sparse.csr_matrix])
 @pytest.mark.parametrize(("n_rows", "is_few"), [(300, True), (30_000, False)])
 def test_few_rows_are_an_array_whatever_they_came_in(container, n_rows, is_few):
     X = np.where(RNG.random((n_rows, N_FEATURES)) < 0.2, 1.5, 0.0)
