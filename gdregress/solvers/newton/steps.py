@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-from scipy.linalg import lapack
 
 __all__ = ["QuasiNewton", "backtrack", "first_length", "may_spare", "with_gradient"]
 
@@ -90,13 +89,18 @@ class QuasiNewton:
         H g = gamma M^-1 g + S^T w - gamma V^T u,
         u = R^-1 S g,    w = R^-T (D u + gamma (Y V^T u - V g)).
 
-    Each gradient takes one solve with M, which serves its pair and its bound, too.
+    Each gradient takes one solve with M, which serves its pair and its bound, too. ``R^-1`` is
+    kept, and grows by a column with each pair:
+
+        (R  r)^-1   (R^-1  -R^-1 r / d)
+        (0  d)    = (0            1 / d).
     """
 
     def __init__(self, factor, longest=1.0):
         self._factor, self._longest, self._n_pairs = factor, longest, 0
         self._held = None  # 1 / M_jj of the columns that a penalty holds alone, and 0
-        self._pairs = self._products = None  # S, Y, V and S Y^T, Y V^T, once there is a pair
+        # S, Y and V, R^-1 and Y V^T, and D, once there is a pair.
+        self._pairs = self._products = self._diagonal = None
         self._gradient = self._solved = None
 
     @staticmethod
@@ -114,7 +118,7 @@ class QuasiNewton:
         if self._n_pairs:
             _, Y, V = self._pairs[:, : self._n_pairs]
             V[:] = factor.solve(Y.T).T
-            self._products[1, : self._n_pairs, : self._n_pairs] = Y @ V.T
+            self._products[1, : self._n_pairs, : self._n_pairs] = Y.dot(V.T)
 
     def hold(self, ridge):
         """What the penalty adds to the diagonal of M."""
@@ -132,34 +136,37 @@ class QuasiNewton:
         n, solved = self._n_pairs, self.solved(gradient)
         if n == 0:
             return -solved.reshape(gradient.shape)
-        (S, Y, V), (R, YV) = self._pairs[:, :n], self._products[:, :n, :n]
-        g, D = gradient.ravel(), R.diagonal()
+        (S, Y, V), (inverse, YV) = self._pairs[:, :n], self._products[:, :n, :n]
+        g, D = gradient.ravel(), self._diagonal[:n]
         gamma = min(self._longest, D[-1] / YV[-1, -1]) if YV[-1, -1] > 0.0 else 1.0
         if self._held is not None and gamma > 1.0:
             excess = (1.0 - 1.0 / gamma) * self._held
             solved, V = solved - excess * g, V - excess * Y
-            YV = Y @ V.T
-        u = lapack.dtrtrs(R, S @ g)[0]
-        w = lapack.dtrtrs(R, D * u + gamma * (YV @ u - V @ g), trans=1)[0]
-        return (gamma * (u @ V - solved) - w @ S).reshape(gradient.shape)
+            YV = Y.dot(V.T)
+        u = inverse.dot(S.dot(g))
+        w = (D * u + gamma * (YV.dot(u) - V.dot(g))).dot(inverse)
+        return (gamma * (u.dot(V) - solved) - w.dot(S)).reshape(gradient.shape)
 
     def remember(self, change, before, after):
         """Keep a change of theta and that of the gradient, if they show a positive curvature."""
         s, y = change.ravel(), (after - before).ravel()
-        if not float(s @ y) > 0.0:
+        d = s.dot(y)
+        if not d > 0.0:
             return
         if self._pairs is None:
             self._pairs = np.empty((3, _MEMORY, len(s)))
-            self._products = np.empty((2, _MEMORY, _MEMORY))
+            self._products, self._diagonal = np.zeros((2, _MEMORY, _MEMORY)), np.empty(_MEMORY)
         if self._n_pairs == _MEMORY:
             self._pairs[:, :-1] = self._pairs[:, 1:].copy()
             self._products[:, :-1, :-1] = self._products[:, 1:, 1:].copy()
+            self._diagonal[:-1] = self._diagonal[1:].copy()
             self._n_pairs -= 1
         last = self._n_pairs
         self._n_pairs += 1
         S, Y, V = self._pairs[:, : self._n_pairs]
-        SY, YV = self._products[:, : self._n_pairs, : self._n_pairs]
-        S[last], Y[last], V[last] = s, y, -self.solved(before)
-        V[last] += self.solved(after)
-        SY[:, last] = S @ y
-        YV[:, last] = YV[last] = Y @ V[last]
+        inverse, YV = self._products[:, : self._n_pairs, : self._n_pairs]
+        solved = self.solved(before)
+        S[last], Y[last], V[last] = s, y, self.solved(after) - solved
+        self._diagonal[last], inverse[last, last] = d, 1.0 / d
+        inverse[:last, last] = inverse[:last, :last].dot(S[:last].dot(y)) / -d
+        YV[:, last] = YV[last] = Y.dot(V[last])
