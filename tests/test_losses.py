@@ -135,10 +135,36 @@ def test_the_curvature_comes_with_the_sum_and_the_gradient(name, scale, n_models
         for one, other in zip(found, expected, strict=True):
             assert one.shape == other.shape
             assert_allclose(one, other, rtol=1e-12, atol=1e-300)
-    gradient, curvature = loss.gradient_and_curvature(y, z)
-    assert_allclose(gradient, expected[1], rtol=1e-12, atol=2 * EPS)
-    assert_allclose(curvature, expected[2], rtol=1e-12, atol=1e-300)
     assert_array_equal(z, before)
+
+
+@pytest.mark.parametrize("y", [0.0, 1.0])
+@pytest.mark.parametrize("z", [-1e300, -1e3, 1e3, 1e300])
+def test_rows_do_not_bend_where_a_probability_is_one(y, z):
+    loss, y, z = LogLoss(), np.array([[y]]), np.full((1, 1, 1), z)
+    for sample_weight in (None, np.array([0.5])):
+        assert loss.sum_gradient_and_curvature(y, z, sample_weight)[2] == 0.0
+    assert loss.curvature(y, z) == 0.0
+
+
+@each_kind
+@pytest.mark.parametrize("scale", [1e-3, 3.0, 300.0])
+def test_the_slope_along_a_direction_is_what_gradient_and_curvature_say(name, scale):
+    """What is added to all classes alike, where that changes nothing, hides nothing."""
+    loss, y, z = draw(name, n_rows=1500, scale=scale)
+    z, dz = z[:, :1].copy(), 0.1 * z[:, 1:2]
+    moved = dz + 1e4 * scale * loss.has_gauge
+    before = z.copy(), moved.copy()
+    weight = np.random.default_rng(6).uniform(0.0, 2.0, len(z))
+    for sample_weight, s in ((None, np.ones(len(z))), (weight, weight)):
+        _, gradient, rows = loss.sum_gradient_and_curvature(y, z, None)
+        first, second = s @ (gradient * dz)[:, 0], s @ (loss.curve(rows, dz) * dz)[:, 0]
+        size = (s @ np.abs(gradient * dz)[:, 0]).sum()
+        found = loss.slope(y, z, moved, sample_weight)
+        assert_allclose(found[0], first.sum(), rtol=0, atol=1e-10 * size)
+        assert_allclose(found[1], second.sum(), rtol=1e-9)
+    assert_array_equal(z, before[0])
+    assert_array_equal(moved, before[1])
 
 
 @each_kind

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import entr, expit, log_expit, logsumexp, softmax
 
 from .._linalg import add_to_rows
+from ..rows.design import weigh
 from .losses import Loss, Separate
 
 __all__ = ["LogLoss", "SoftmaxLoss"]
@@ -82,9 +83,16 @@ class LogLoss(Separate):
         sign, t = self._signed(y, z)
         odds, total = self._odds(t)
         gradient = np.divide(odds, total, out=odds)
-        curvature = gradient / total
+        curvature = self._bent(gradient, total, t)
         gradient *= sign
         return self._sum(total, t, sample_weight), gradient, curvature
+
+    @staticmethod
+    def _bent(probability, total, t):
+        """``sigma(t) sigma(-t)``; where t is too large for its odds, none."""
+        rest = (t < _LARGEST_POWER) / total
+        rest *= probability
+        return rest
 
     @staticmethod
     def _sum(total, t, sample_weight):
@@ -95,12 +103,14 @@ class LogLoss(Separate):
             return np.add.reduce(value, axis=(0, 2))  # called without NumPy's Python
         return np.dot(sample_weight, value[:, :, 0])
 
-    def gradient_and_curvature(self, y, z):
+    def slope(self, y, z, dz, sample_weight):
         odds, total = self._odds(z)
         gradient = np.divide(odds, total, out=odds)
-        curvature = np.divide(gradient, total, out=total)
+        bent = np.divide(gradient, total, out=total)
         gradient -= y[:, None]
-        return gradient, curvature
+        bent *= dz
+        along = weigh(dz, sample_weight)
+        return np.vdot(gradient, along), np.vdot(bent, along)
 
     def of_batch(self, y, z, sample_weight):
         """With the residual r at hand, ``|r| = sigma(t)`` and the loss is ``-log(1 - |r|)``, which
@@ -145,8 +155,7 @@ class LogLoss(Separate):
         """``sigma(z) (1 - sigma(z))``, without cancellation for large ``|z|``."""
         odds, total = self._odds(z)
         odds /= total
-        odds /= total
-        return odds
+        return self._bent(odds, total, z)
 
     @staticmethod
     def probabilities(z):
@@ -224,6 +233,16 @@ class SoftmaxLoss(Loss):
         mean = value.sum() if sample_weight is None else np.dot(sample_weight, value)
         return np.array([mean]), _lying_as(z, gradient), _lying_as(z, p)
 
+    def slope(self, y, z, dz, sample_weight):
+        """With d what dz has beside its mean ``p^T dz``, ``-d_y`` and ``p^T d^2`` of each row."""
+        _, p, own = self._value_and_probabilities(y, np.ascontiguousarray(z[:, 0].T))
+        dz = np.ascontiguousarray(dz[:, 0].T)
+        beside = dz - np.add.reduce(p * dz, axis=0)
+        p *= beside
+        if sample_weight is None:
+            return -np.add.reduce(beside.take(own)), np.vdot(p, beside)
+        return -np.dot(sample_weight, beside.take(own)), np.vdot(p, beside * sample_weight)
+
     @staticmethod
     def gradient(y, z):
         z -= z.max(axis=-1, keepdims=True)
@@ -288,10 +307,10 @@ class SoftmaxLoss(Loss):
         n_outputs, n_rows = p.shape
         first, second = _class_pairs(n_outputs)
         if p[0, 0] == 1.0 / n_outputs and (p == p[0, 0]).all():
-            # One Gram matrix serves all pairs of classes.
+            # Rows bend alike: X^T diag(s) X kron (I / K - 1 1^T / K^2)
             gram = design.gram(sample_weight)
-            pairs = np.broadcast_to(gram / n_outputs**2, (len(first), *gram.shape))
-            return _from_pairs(pairs, n_outputs)
+            row = (np.eye(n_outputs) - 1.0 / n_outputs) / n_outputs
+            return (gram[:, None, :, None] * row[:, None]).reshape(2 * (gram.shape[0] * n_outputs,))
         if not design.n_columns:  # the intercepts alone: one product with all pairs
             gram = np.dot(p if sample_weight is None else p * sample_weight, p.T)
             np.fill_diagonal(gram, 0.0)

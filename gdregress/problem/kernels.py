@@ -118,11 +118,7 @@ class Slope(_OfLoss, Sum):
 
     def __call__(self, block, theta, direction):
         design, y, s = block
-        along = design.times(direction)
-        residual, curvature = self.loss.gradient_and_curvature(y, design.times(theta))
-        bent = self.loss.curve(curvature, along)
-        along = weigh(along, s)
-        return np.array([np.vdot(residual, along), np.vdot(bent, along)])
+        return np.array(self.loss.slope(y, design.times(theta), design.times(direction), s))
 
 
 class RowCurvature(_OfLoss, Sum):

@@ -34,8 +34,9 @@ What only some losses have, for solvers to ask (``hasattr``):
     What the second derivative of each row is made of; Newton's method needs it. What it is read by:
 ``sum_gradient_and_curvature(y, z, sample_weight)``
     What ``sum_and_gradient`` and ``curvature`` return: what Newton's method needs of a pass.
-``gradient_and_curvature(y, z)``
-    The last two of these alone: what the length of a step needs.
+``slope(y, z, dz, sample_weight)`` : two numbers
+    The first and second derivative along dz of the weighted sum over the rows, of one model: what
+    the length of a step needs.
 ``curve(rows, dz)`` : shape (n, M, K)
     The second derivative times changes of z, `rows` being what ``curvature`` returned, of one model
     or of M.
@@ -154,8 +155,10 @@ class Loss:
     def sum_gradient_and_curvature(self, y, z, sample_weight):
         return *self.sum_and_gradient(y, z, sample_weight), self.curvature(y, z)
 
-    def gradient_and_curvature(self, y, z):
-        return self.sum_gradient_and_curvature(y, z, None)[1:]
+    def slope(self, y, z, dz, sample_weight):
+        _, gradient, rows = self.sum_gradient_and_curvature(y, z, None)
+        along = weigh(dz, sample_weight)
+        return np.vdot(gradient, along), np.vdot(self.curve(rows, dz), along)
 
     def of_batch(self, y, z, sample_weight):
         """:meth:`sum_and_gradient` of few rows and one model."""

@@ -64,7 +64,7 @@ def _without_gauge(hessian, framed):
     level does not fix the gauge; where the means over the classes are zero it asks for nothing.
     """
     n_features, n_outputs = framed.shape
-    trace = hessian.diagonal().reshape(n_features, n_outputs).sum(axis=1)
+    trace = np.add.reduce(hessian.diagonal().reshape(n_features, n_outputs), axis=1)
     is_free = framed.penalty.curvature((n_features, 1))[:, 0] <= NEGLIGIBLE * trace
     hessian = hessian.copy()
     for j in is_free.nonzero()[0].tolist():

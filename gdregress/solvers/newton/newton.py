@@ -396,10 +396,8 @@ class _Run:
         """theta of the original columns, in the gauge of mean zero over the classes."""
         theta = self.outside.copy()
         if self.objective.loss.has_gauge:
-            centred = theta - theta.mean(axis=2, keepdims=True)
-            theta[-1] = centred[-1]
-            if not self.is_penalised:
-                theta = centred
+            free = theta[-1:] if self.is_penalised else theta
+            free -= free.mean(axis=2, keepdims=True)
         return theta
 
 
