@@ -159,14 +159,25 @@ def test_constant_columns_give_a_finite_frame(value):
     assert_array_equal(rows, 0.0)
 
 
+@pytest.mark.parametrize("n_rows", [300, 3000])
 @pytest.mark.parametrize("small", [1e-60, 1e-170, 1e-300])
-def test_the_frame_of_few_rows_knows_columns_whose_squares_vanish(small):
+def test_the_frame_of_dense_rows_knows_columns_whose_squares_vanish(small, n_rows):
     """Sums of squares tell what is far, and nothing of what they have lost."""
-    X = np.random.default_rng(1).standard_normal((300, 2)) + 40.0
-    X[:, 1] = small * np.tile([1.0, -1.0], 150)  # of mean zero
+    X = np.random.default_rng(1).standard_normal((n_rows, 2)) + 40.0
+    X[:, 1] = small * np.tile([1.0, -1.0, -1.0, 1.0], n_rows // 4)  # of mean zero
     frame = FrameChoice(RowBlocks(X), allow_shift=True).best()
     assert_allclose(frame.shift, [X[:, 0].mean(), 0.0], rtol=1e-14)
     assert np.square(framed(X, frame)).sum(axis=0).min() > 1e-121
+
+
+@pytest.mark.parametrize("n_rows", [300, 3000])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_columns_of_zeros_need_no_frame_and_no_statistics(container, n_rows):
+    X = np.random.default_rng(3).standard_normal((n_rows, 3))
+    X[:, 1] = 0.0
+    choice = FrameChoice(RowBlocks(container(X)), allow_shift=True)
+    assert choice.best().is_identity
+    assert "_sampled_columns" not in vars(choice)
 
 
 @pytest.mark.parametrize("n_missing", [0, 3])

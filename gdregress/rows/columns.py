@@ -171,9 +171,9 @@ class FrameChoice:
         second = self._sums[1]
         if np.minimum.reduce(second) > _SMALL:
             return False
-        design, small = self._blocks.design, ~(second > _SMALL)
-        is_known = self._is_small and not design.stores_zeros
-        return not is_known or bool(design.n_unusual(design.usual())[small].any())
+        design = (self._blocks if self._is_small else self._sample).design
+        n_entries = design.n_unusual(np.zeros(len(second)))
+        return bool(n_entries[~(second > _SMALL)].any())
 
     @cached_property
     def _sampled_columns(self):
