@@ -50,6 +50,39 @@ def loss_at(theta, X, y, sample_weight=None, alpha=0.0):
     return np.average(square, weights=sample_weight) + 0.5 * alpha * np.sum(theta[:-1] ** 2)
 
 
+# More columns than rows
+
+
+@each_weighting
+@each_intercept
+@pytest.mark.parametrize("alpha", [0.0, 1e-3])
+@pytest.mark.parametrize("unit", [1.0, np.resize([1e2, 1.0, 1e-2, 0.0], 90)])
+def test_wide_columns_are_fitted_among_the_rows(unit, alpha, fit_intercept, weighted):
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((20, 90)) * unit + 5.0, rng.standard_normal((20, 2))
+    weight = rng.integers(0, 3, 20).astype(float) if weighted else None
+    settings = {"alpha": alpha, "fit_intercept": fit_intercept}
+    found = solve(X, y, weight, **settings)
+    expected = closed_form(X, y, weight, **settings)
+    assert "the matrix of the rows" in found.why
+    assert found.rank == (np.count_nonzero(weight) if weighted else 20) - fit_intercept
+    assert found.condition == np.inf
+    assert_allclose(found.theta[:, 0], expected, rtol=0, atol=1e-10 * abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["twice the same row", "nearly the same row", "huge"])
+def test_rows_that_depend_on_each_other_are_not_fitted_by_their_matrix(kind):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((20, 90)), rng.standard_normal((20, 1))
+    if kind == "huge":
+        X *= 1e170
+    else:
+        X[1], y[1] = X[0] + (kind[0] == "n") * 1e-7 * X[1], y[0]
+    found = solve(X, y, fit_intercept=False)
+    assert found.rank == 19 + (kind[0] != "t")
+    assert_allclose(X @ found.theta[:-1, 0], y, rtol=0, atol=1e-12)
+
+
 # Accuracy
 
 
@@ -249,6 +282,46 @@ def test_dependent_columns_are_named(weighted):
     assert len(found.dependent) == 1
     assert found.dependent[0] in (0, 1, 3)
     assert len(solve(np.delete(X, found.dependent, axis=1), y, weight).dependent) == 0
+
+
+def one_hot(n_rows, rng, unit):
+    """Three groups of levels, all of them, a column of numbers, twice it and a constant."""
+    groups = [np.eye(k)[np.arange(n_rows) % k] for k in (2, 3, 7)]
+    number = rng.standard_normal((n_rows, 1))
+    return np.hstack([*groups, number, 2.0 * number, np.ones((n_rows, 1))]) * unit
+
+
+@each_weighting
+@each_intercept
+@pytest.mark.parametrize("alpha", [0.0, 1e-3])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("unit", [1.0, np.resize([1e2, 1.0, 1e-2, 8.0], 15)])
+def test_the_rows_prove_which_columns_depend_on_others(unit, kind, alpha, fit_intercept, weighted):
+    """No triangle is needed where columns are sums of well-conditioned others."""
+    rng = np.random.default_rng(0)
+    X, y = one_hot(210, rng, unit), rng.standard_normal((210, 2)) + 3.0
+    weight = rng.uniform(0.1, 2.0, 210) if weighted else None
+    settings = {"alpha": alpha, "fit_intercept": fit_intercept}
+    found = solve(X if kind == "dense" else sparse.csr_array(X), y, weight, **settings)
+    expected = closed_form(X, y, weight, **settings)
+    assert "the rows prove" in found.why
+    assert found.rank == (10 if fit_intercept else 11)
+    assert found.condition == np.inf
+    assert len(found.dependent) == 15 - found.rank
+    assert_allclose(found.theta[:, 0], expected, rtol=0, atol=1e-11 * abs(expected).max())
+    kept = np.delete(X, found.dependent, axis=1)
+    assert len(solve(kept, y, weight, fit_intercept=fit_intercept).dependent) == 0
+
+
+@pytest.mark.parametrize("distance", [1e-5, 1e-8, 1e-11])
+def test_what_the_rows_do_not_prove_is_no_dependency(distance):
+    """In the Gram matrix the squares of the two smaller distances are rounding."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((300, 4))
+    X[:, 3] = X[:, 0] + X[:, 1] + distance * X[:, 3]
+    found = solve(X, rng.standard_normal((300, 1)))
+    assert found.rank == 4
+    assert len(found.dependent) == 0
 
 
 @pytest.mark.parametrize("part", [1e-1, 1e-2, 1e-3])

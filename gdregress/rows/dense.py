@@ -109,6 +109,16 @@ class DenseDesign(Design):
         # Half of a symmetric matrix, and a sixth of the time, for a product reads from memory.
         return self.n_rows**2 * self.n_columns / 12
 
+    def row_gram(self, mean, scale=None):
+        gram, n_columns = np.zeros((self.n_rows, self.n_rows)), max(1, _PRODUCTS // self.n_rows)
+        for begin in range(0, self.n_columns, n_columns):
+            run = slice(begin, begin + n_columns)
+            columns = self.rows[:, run] - mean[run]
+            if scale is not None:
+                columns *= scale[run]
+            gram += np.dot(columns, columns.T)
+        return gram
+
     def rows_in(self, n_bytes):
         return n_bytes // max(1, 8 * self.n_columns)
 

@@ -49,9 +49,10 @@ A solver that has to choose asks what the rows cost, never what they are kept in
     What ``X X^T`` takes, in multiplications of a product with X.
 ``grams_work(n_weights)``
     What ``grams`` takes of so many weights, in nanoseconds a row.
-``gram_work()``, ``row_gram(mean, scale)``, ``some(columns)``, of rows that store no zeros
-    What ``X^T X`` takes; ``A A^T`` with ``A = (X~ - 1 mean^T) diag(scale)``, scale None is 1; some
-    columns of X~, dense.
+``row_gram(mean, scale)``
+    ``A A^T`` with ``A = (X~ - 1 mean^T) diag(scale)``, scale None is 1.
+``gram_work()``, ``some(columns)``, of rows that store no zeros
+    What ``X^T X`` takes; some columns of X~, dense.
 
 Scales are exact, being powers of two, and rare, so they are not spared a copy of the block.
 

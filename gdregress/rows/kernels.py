@@ -33,6 +33,7 @@ __all__ = [
     "Moments",
     "MomentsBesideMovers",
     "Movers",
+    "ProductAndSquares",
     "PulledBack",
     "RFactor",
     "RowMoves",
@@ -86,6 +87,15 @@ class GramProduct(Sum):
 
     def __call__(self, block, theta):
         return block.design.pull(block.design.times(theta), block.sample_weight)
+
+
+class ProductAndSquares(Sum):
+    """:class:`GramProduct` of one model, and ``sum_i s_i z_ik^2`` of ``z = [X~ 1] theta``."""
+
+    def __call__(self, block, theta):
+        z = block.design.times(theta)
+        weighted = weigh(z, block.sample_weight)
+        return block.design.pull(weighted), np.einsum("imk,imk->k", weighted, z)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from scipy import linalg
 from ...problem.moments import CentredFactor
 from ..cholesky import ScaledCholesky
 from .found import LeastSquaresSolution, noticeable
+from .proven import ProvenBasis
 from .triangle import triangle_solve
 
-__all__ = ["from_triangle", "normal_equations", "rank_and_condition", "wide"]
+__all__ = ["equations_of_basis", "from_triangle", "normal_equations", "rank_and_condition", "wide"]
 
 _EPS = np.finfo(np.float64).eps
 # The Gram matrix has the squared condition: up to here refinement recovers the accuracy of QR.
@@ -28,41 +29,87 @@ _MAX_REFINEMENTS = 3
 
 def normal_equations(objective, moments):
     """Cholesky of the scaled Gram matrix; None where its condition asks for a triangle."""
-    penalty, total_weight = objective.penalty.in_frame(moments.frame), moments.total_weight
-    hessian = moments.gram / total_weight
+    hessian, cholesky = _factored(objective, moments)
+    if cholesky is None:
+        return None
+    design = cholesky
+    if objective.penalty.l2:  # rank and condition belong to X
+        design = _regular_design(moments)
+        if design is None:
+            return None
+    moments, found = _by_equations(objective, moments, cholesky, hessian)
+    condition = design.condition_number()
+    return _solution(
+        moments, **found, solver="normal_equations", rank=len(hessian), condition=condition
+    )
+
+
+def equations_of_basis(objective, moments):
+    """The same where the rows prove that some columns depend on the others, else None: with a
+    ridge of all columns, without of a basis among them, from where it goes to the minimum norm."""
+    hessian, cholesky = _factored(objective, moments)
+    if cholesky is None and objective.penalty.l2:
+        return None
+    basis = _proven_basis(objective, moments)
+    if basis is None:
+        return None
+    solved = {"solver": "normal_equations", "rank": basis.rank, "condition": np.inf}
+    solved["dependent"] = basis.dependent
+    if cholesky is not None:
+        moments, found = _by_equations(objective, moments, cholesky, hessian)
+        return _solution(moments, **found, **solved)
+    moments, found = _by_equations(objective, moments, basis, hessian)
+    coef = basis.shortest(found["theta"][:-1, 0])
+    return _of_coefficients(objective.in_frame(moments.frame), moments, coef, **solved)
+
+
+def _factored(objective, moments):
+    """The Hessian in the frame, and its factor; None where its condition is not good enough."""
+    penalty = objective.penalty.in_frame(moments.frame)
+    hessian = moments.gram / moments.total_weight
     if penalty.l2:
         hessian.flat[:: len(hessian) + 1] += penalty.curvature((len(hessian) + 1, 1))[:-1, 0]
     try:
         cholesky = ScaledCholesky(hessian)
     except linalg.LinAlgError:
-        return None
-    mean_per_spread = float(np.abs(moments.mean_x / cholesky.unit).max())
-    # Means add their squares to the rounding of the Gram matrix.
-    if not cholesky.rcond > _MIN_RCOND * (1.0 + mean_per_spread**2):
-        return None
-    design = cholesky
-    if penalty.l2:  # rank and condition belong to X
-        design = _regular_design(moments)
-        if design is None:
-            return None
+        return hessian, None
+    return hessian, cholesky if cholesky.rcond > _min_rcond(moments, cholesky.unit) else None
 
-    coef = cholesky.solve(moments.cross / total_weight)
-    if _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
+
+def _mean_per_unit(moments, unit):
+    """The largest mean beside the unit of its column; constant columns have none."""
+    ratio = np.divide(moments.mean_x, unit, out=np.zeros_like(unit), where=unit > 0.0)
+    return float(np.abs(ratio).max())
+
+
+def _min_rcond(moments, unit):
+    """Means add their squares to the rounding of the Gram matrix."""
+    return _MIN_RCOND * (1.0 + _mean_per_unit(moments, unit) ** 2)
+
+
+def _proven_basis(objective, moments):
+    """The basis of the columns that the rows prove to be one, or None."""
+    if not moments.spread.any():  # constants alone
+        return None
+    min_rcond = _min_rcond(moments, moments.spread)
+    if objective.blocks.stores_zeros:
+        moments = moments.recentred()
+    basis = ProvenBasis(objective, moments, min_rcond)
+    return basis if basis.is_proven else None
+
+
+def _by_equations(objective, moments, cholesky, hessian):
+    """Moments and, in their frame, theta, loss and gradient there."""
+    coef = cholesky.solve(moments.cross / moments.total_weight)
+    if _needs_no_refinement(moments, cholesky, coef):
         theta = moments.theta(coef)
+        penalty = objective.penalty.in_frame(moments.frame)
         loss, gradient = _at(penalty, moments, theta)
     else:
         if objective.blocks.stores_zeros:
             moments = moments.recentred()
         theta, loss, gradient = _refine(objective, moments, cholesky, hessian, coef)
-    return _solution(
-        moments,
-        theta=theta,
-        solver="normal_equations",
-        rank=len(hessian),
-        condition=design.condition_number(),
-        loss=loss,
-        gradient=gradient,
-    )
+    return moments, {"theta": theta, "loss": loss, "gradient": gradient}
 
 
 def _regular_design(moments):
@@ -82,14 +129,17 @@ def rank_and_condition(objective, moments):
     design = _regular_design(moments)
     if design is not None:
         return len(moments.gram), design.condition_number(), np.empty(0, dtype=int)
+    n_samples = objective.blocks.n_samples
+    basis = _proven_basis(objective, moments) if n_samples > len(moments.gram) else None
+    if basis is not None:
+        return basis.rank, np.inf, basis.dependent
     factor = CentredFactor.from_objective(objective, moments.frame, moments.y_shift)
     none = np.zeros(len(moments.gram))
-    n_samples = objective.blocks.n_samples
     _, *found = triangle_solve(factor.root, factor.q, none, none + 1.0, n_samples)
     return tuple(found)
 
 
-def _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
+def _needs_no_refinement(moments, cholesky, coef):
     """Whether the normal equations as they are have the accuracy of QR, and their loss has digits.
 
     With columns of unit length, w their coefficients, k their condition and r the residuals, the
@@ -101,7 +151,7 @@ def _needs_no_refinement(moments, cholesky, coef, mean_per_spread):
     """
     total_weight, scaled = moments.total_weight, coef * cholesky.unit[:, None]
     # A sum of one sign grows while it rounds: means count twice.
-    c = (1.0 + 2.0 * mean_per_spread**2) ** 0.5
+    c = (1.0 + 2.0 * _mean_per_unit(moments, cholesky.unit) ** 2) ** 0.5
     for square, explained, size, mean_y in zip(
         moments.square.tolist(),
         (moments.cross * coef).sum(axis=0).tolist(),
@@ -195,7 +245,7 @@ def from_triangle(objective, moments):
         factor.root, factor.q, ridge, moments.frame.scale, objective.blocks.n_samples
     )
     return _of_coefficients(
-        framed, factor, coef, rank=rank, condition=condition, dependent=dependent
+        framed, factor, coef, solver="lstsq", rank=rank, condition=condition, dependent=dependent
     )
 
 
@@ -206,16 +256,14 @@ def wide(objective):
     centred, target, scale = factor.root, factor.q, factor.frame.scale
     ridge = framed.penalty.curvature(framed.shape)[:-1, 0] * factor.total_weight
     coef, rank, condition, _ = triangle_solve(centred, target, ridge, scale, len(centred))
-    return _of_coefficients(framed, factor, coef, rank=rank, condition=condition)
+    return _of_coefficients(framed, factor, coef, solver="lstsq", rank=rank, condition=condition)
 
 
 def _of_coefficients(framed, factor, coef, **found):
     """The solution with these coefficients of the frame; loss and gradient come from the rows."""
     theta = factor.theta(coef)
     loss, gradient = framed.value_and_gradient(theta)
-    return _solution(
-        factor, theta=theta, solver="lstsq", loss=float(loss[0]), gradient=gradient, **found
-    )
+    return _solution(factor, theta=theta, loss=float(loss[0]), gradient=gradient, **found)
 
 
 def _solution(statistics, *, theta, gradient, **found):

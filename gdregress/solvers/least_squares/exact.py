@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ...problem.moments import CentredMoments
-from .direct import from_triangle, normal_equations, wide
+from .direct import equations_of_basis, from_triangle, normal_equations, wide
 from .found import LeastSquaresSolution, extreme_units
 from .lsmr import solve_by_lsmr
 from .row_space import row_space_work, solve_in_row_space
@@ -77,6 +77,12 @@ class _Problem:
             return self.is_dense
         return self.objective.blocks.design.gram_work() <= self.limits.work
 
+    @property
+    def has_few_rows(self):
+        """Whether a matrix of dense rows is less than they are, and its rank never that of X."""
+        is_wide = self.n_features > self.n_samples
+        return not self.has_many and is_wide and self.among_rows < np.inf
+
     @cached_property
     def among_rows(self):
         """What the matrix of the rows costs; infinite where it is out of reach."""
@@ -140,6 +146,11 @@ WAYS = (
         lambda of: solve_in_row_space(of.objective),
     ),
     Way(
+        "the matrix of the rows, for X has more columns than rows",
+        lambda of: of.has_few_rows and not of.asks_for_triangle,
+        lambda of: solve_in_row_space(of.objective, to_rounding=True),
+    ),
+    Way(
         "the rows themselves, for X has no fewer columns than rows",
         lambda of: of.is_dense and not of.is_tall,
         lambda of: wide(of.objective),
@@ -153,6 +164,11 @@ WAYS = (
         "normal equations, for the condition of the columns leaves them their digits",
         lambda of: of.is_tall and of.has_gram,
         lambda of: normal_equations(of.objective, of.moments),
+    ),
+    Way(
+        "normal equations, for the rows prove that some columns depend on the others",
+        lambda of: of.is_tall and of.has_gram,
+        lambda of: equations_of_basis(of.objective, of.moments),
     ),
     Way(
         "a triangle, for the condition of the columns leaves normal equations too few digits",

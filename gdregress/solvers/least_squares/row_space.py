@@ -20,16 +20,20 @@ __all__ = ["row_space_work", "solve_in_row_space"]
 # The Gram matrix of the rows has the squared condition.
 _MIN_RCOND = 1e-11
 _MAX_REFINEMENTS = 5
+# What rounding leaves of a sum, as a share of its terms.
+_ROUNDING = 64.0 * np.finfo(np.float64).eps
 # Multiplications that the Gram matrix may take.
 _MAX_PRODUCTS = 2e9
 # One of them costs as much as so many of a product with X, and a factor a share of m^3.
 _PER_PRODUCT, _PER_CUBE = 10, 20
 
 
-def solve_in_row_space(objective):
-    """Minimise a quadratic block objective with p >= m and sparse X; None where that cannot be.
+def solve_in_row_space(objective, *, to_rounding=False):
+    """Minimise a quadratic block objective with p >= m; None where that cannot be.
 
-    It cannot where the rows depend on each other and there is no penalty to speak of.
+    It cannot where the rows depend on each other and there is no penalty to speak of. With
+    `to_rounding` it is not to be, either, where the rank is not known or more is left of the
+    residual than the rounding of its terms, as the squared condition may have it.
     """
     design = CentredDesign(objective)
     scale = design.framed.frame.scale
@@ -37,7 +41,12 @@ def solve_in_row_space(objective):
     scale = np.where(design.spread > 0.0, scale / largest, 0.0)  # constant columns count nothing
     ridge = design.total_weight * objective.penalty.l2 / largest**2
     gram = _regular(_gram(design, scale), design.root_weight, objective.fit_intercept)
+    if not np.isfinite(gram).all():
+        return None
     independent = factor = _cholesky(gram)
+    if to_rounding and independent is None:
+        return None
+    length = np.sqrt(gram.trace())  # of A
     if ridge:
         gram.flat[:: len(gram) + 1] += ridge
         factor = _cholesky(gram)
@@ -61,6 +70,10 @@ def solve_in_row_space(objective):
         z, coef = trial, trial_coef
         if size > 0.5 * before:
             break
+    w = np.divide(coef.T, scale, out=np.zeros_like(coef.T), where=scale > 0.0)
+    terms = length * np.linalg.norm(w) + np.linalg.norm(design.targets)
+    if to_rounding and not size <= _ROUNDING * terms:
+        return None
     rank = int(np.count_nonzero(design.root_weight)) - int(objective.fit_intercept)
     return design.solution(
         coef,

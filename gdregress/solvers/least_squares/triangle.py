@@ -6,7 +6,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ..._linalg import append_rows, rank_threshold
 
-__all__ = ["is_negligible", "triangle_solve"]
+__all__ = ["is_negligible", "minimum_norm", "triangle_solve", "without_rounding"]
 
 _EPS = np.finfo(np.float64).eps
 # From so many columns on a few solutions with the triangle are cheaper than all singular values.
@@ -89,41 +89,55 @@ class _Basis:
         self.q, self.triangle = q[:, :rank], r[:rank, :rank]
         self.dependent = np.sort(pivots[rank:])
         others = linalg.solve_triangular(self.triangle, r[:rank, rank:], check_finite=False)
-        others = _without_rounding(self.triangle, others, threshold)
+        others = without_rounding(self.triangle, others, threshold)
         self.of_all = np.empty((rank, n_features))
         self.of_all[:, pivots] = np.hstack([np.eye(rank), others])
 
     def shortest(self, target, unit, root_ridge):
-        """``min |A diag(unit) w - b|^2 + lambda |w|^2``; of least norm where lambda is 0.
-
-        With ``diag(unit) W^T P = Q R`` and ``z = Q^T w``, the coefficients of the basis are
-        ``c = P R^T z``, and the least norm of w is that of z. Units may be of any sizes beside
-        each other: Householder QR that pivots, its rows in descending order, has small errors in
-        each row (Cox & Higham 1998, "Stability of Householder QR factorization for weighted least
-        squares problems").
-        """
-        rows = (self.of_all * unit).T
-        size = np.abs(rows).max(axis=1)
-        largest = size.max(initial=0.0) or 1.0
-        order = np.argsort(-size, kind="stable")
-        q, r, pivots = linalg.qr(
-            rows[order] / largest, mode="economic", pivoting=True, check_finite=False
-        )
+        """``min |A diag(unit) w - b|^2 + lambda |w|^2``; of least norm where lambda is 0."""
         target = self.q.T @ target
         if root_ridge == 0.0:
             c = linalg.solve_triangular(self.triangle, target, check_finite=False)
-            z = linalg.solve_triangular(r, c[pivots], trans="T", check_finite=False)
-        else:
-            design = self.triangle[:, pivots] @ r.T  # columns of z
-            length = np.hypot(np.linalg.norm(design, axis=0), root_ridge / largest)
-            z = _solve_ridge(design / length, target, root_ridge / largest / length)
-            z /= length[:, None]
-        w = np.empty((len(unit), target.shape[1]))
-        w[order] = q @ (z / largest)
+            return minimum_norm(self.of_all, unit, c)
+        span = _Span(self.of_all, unit)
+        design = self.triangle[:, span.pivots] @ span.r.T  # columns of z
+        length = np.hypot(np.linalg.norm(design, axis=0), root_ridge / span.largest)
+        z = _solve_ridge(design / length, target, root_ridge / span.largest / length)
+        return span.at(z / length[:, None])
+
+
+class _Span:
+    """The w that are shortest for what they fit, by their coordinates z.
+
+    With ``diag(unit) W^T P = Q R`` and ``z = Q^T w``, the coefficients of the basis are
+    ``c = P R^T z``, and the least norm of w is that of z. Units may be of any sizes beside each
+    other: Householder QR that pivots, its rows in descending order, has small errors in each row
+    (Cox & Higham 1998, "Stability of Householder QR factorization for weighted least squares
+    problems").
+    """
+
+    def __init__(self, of_all, unit):
+        rows = (of_all * unit).T
+        size = np.abs(rows).max(axis=1)
+        self.largest = size.max(initial=0.0) or 1.0
+        self._order = np.argsort(-size, kind="stable")
+        self._q, self.r, self.pivots = linalg.qr(
+            rows[self._order] / self.largest, mode="economic", pivoting=True, check_finite=False
+        )
+
+    def at(self, z):
+        w = np.empty((len(self._order), z.shape[1]))
+        w[self._order] = self._q @ (z / self.largest)
         return w
 
 
-def _without_rounding(triangle, others, threshold):
+def minimum_norm(of_all, unit, c):
+    """The shortest w with ``W diag(unit) w = c``: of columns in a basis, ``A = A_B W``."""
+    span = _Span(of_all, unit)
+    return span.at(linalg.solve_triangular(span.r, c[span.pivots], trans="T", check_finite=False))
+
+
+def without_rounding(triangle, others, threshold):
     """T with zeros for what is rounding, of unit columns ``A_B T`` that are given to a threshold.
 
     An entry of row i is known to the threshold times the length of that row of ``R11^-1``: beside
