@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from plain import KINDS, Plain
 from scipy import sparse
+from scipy.special import softmax
 
 from gdregress.problem.hessians import AppliedHessian
 from gdregress.problem.moments import CentredFactor, CentredMoments
@@ -231,7 +232,33 @@ def test_hessian_is_the_textbooks_and_its_products_agree(name, weighted, fit_int
         assert_allclose(applied.diagonal()[:, 0].ravel(), np.diag(expected), atol=1e-11)
         for k, block in enumerate(applied.output_blocks()):
             own = slice(k, None, problem.kind.n_outputs)
-            assert_allclose(block, expected[own, own], atol=1e-11)
+            assert_allclose(np.diag(block), np.diag(expected[own, own]), atol=1e-11)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_blocks_are_those_of_the_rows_that_count_on_the_diagonal_of_all(is_sparse):
+    """A row that hardly bends a class counts by its length; where all bend alike, all count."""
+    problem = Case("softmax", alpha=0.1)
+    X = sparse.csr_array(problem.X) if is_sparse else problem.X
+    objective = BlockObjective(RowBlocks(X, problem.y), problem.kind.loss, ElasticNet(0.1), 3)
+    zero = np.zeros_like(problem.theta)
+    exact = objective.hessian(zero)
+    for k, block in enumerate(objective.hessian_at(zero).output_blocks()):
+        assert_allclose(block, exact[k::3, k::3], atol=1e-12)
+    theta, X = 9.0 * problem.theta, problem.X
+    p = softmax(X @ theta[:-1, 0] + theta[-1, 0], axis=1)
+    rows = np.hstack([X, np.ones((len(X), 1))])
+    for k, block in enumerate(objective.hessian_at(theta).output_blocks()):
+        bent = p[:, k] * (1.0 - p[:, k])
+        part = bent * np.sum(X * X, axis=1)
+        counts = (bent >= bent.mean() / 2) | (part >= part.mean() / 2)
+        assert 0.1 < counts.mean() < 0.65
+        ridge = np.diag(0.1 * (np.arange(len(theta)) < len(theta) - 1.0))
+        of_all, expected = (
+            (rows * w[:, None]).T @ rows / len(X) + ridge for w in (bent, bent * counts)
+        )
+        root = np.sqrt(np.diag(of_all) / np.diag(expected))
+        assert_allclose(block, expected * np.outer(root, root), atol=1e-11)
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

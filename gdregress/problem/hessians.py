@@ -24,12 +24,12 @@ from scipy.linalg.blas import daxpy
 
 from ..rows.blocks import PerRow
 from .kernels import (
-    CurvedGrams,
     CurvedIntercepts,
     CurvedProduct,
     CurvedSquares,
     CurvedSums,
     GramsAlongAxes,
+    LikelyGrams,
 )
 
 __all__ = ["AppliedHessian", "QuadraticHessian", "ridge_of"]
@@ -48,7 +48,7 @@ class AppliedHessian:
     rows : ndarray of shape (n_samples, n_models, n_outputs)
         ``loss.curvature(y_i, z_i)`` of every row.
     rows_per_column : int, default=20
-        Rows that are more than so many for each column are thinned for :meth:`output_blocks`.
+        Of rows that count, no more than so many for each column are in :meth:`output_blocks`.
     """
 
     def __init__(self, objective, rows, *, rows_per_column=_ROWS_PER_COLUMN):
@@ -93,28 +93,25 @@ class AppliedHessian:
         return blocks + axes.T @ (ridge * axes)
 
     def output_blocks(self):
-        """Where rows are very many, of some of them, evenly spaced, scaled so that the diagonal is
-        no less than that of all: a preconditioner need not be exact.
+        """Each of the rows that count in it, scaled so that its diagonal is no less than that of
+        all: a preconditioner need not be exact.
         """
-        objective, blocks, rows = self._objective, self._objective.blocks, self._rows
-        step = max(1, blocks.n_samples // (self._rows_per_column * objective.shape[0]))
-        some = blocks.subset(slice(None, None, step), None) if step > 1 else blocks
-        if some.total_weight > 0.0:
-            blocks, rows = some, rows[::step]
-        grams = blocks.reduce(CurvedGrams(objective.loss), PerRow(rows))
-        grams *= 1.0 / blocks.total_weight
+        objective = self._objective
+        share = self._rows_per_column * objective.shape[0] / objective.blocks.n_samples
+        grams = objective.blocks.reduce(LikelyGrams(objective.loss), PerRow(self._rows), share)
+        grams *= 1.0 / objective.total_weight
         if not objective.fit_intercept:
             grams[:, -1] = grams[:, :, -1] = 0.0
         curvature = objective.penalty.curvature((objective.shape[0], 1))[:, 0]
         diagonal = grams.reshape(len(grams), -1)[:, :: objective.shape[0] + 1]
         diagonal += curvature
-        if blocks is not objective.blocks:
-            of_all = self.diagonal()[:, 0].T
-            seen = diagonal > 0.0
-            ratio = np.divide(of_all, diagonal, out=np.ones_like(of_all), where=seen)
-            root = np.sqrt(np.maximum(ratio, 1.0))
-            grams *= root[:, :, None] * root[:, None, :]
-            diagonal[~seen] = of_all[~seen]
+        of_all = self.diagonal()[:, 0].T
+        seen = diagonal > 0.0
+        ratio = np.divide(of_all, diagonal, out=np.ones_like(of_all), where=seen)
+        for gram, root in zip(grams, np.sqrt(np.maximum(ratio, 1.0)), strict=True):
+            gram *= root
+            gram *= root[:, None]
+        diagonal[~seen] = of_all[~seen]
         return grams
 
     def _penalised(self, total, direction):

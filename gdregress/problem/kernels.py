@@ -1,5 +1,6 @@
 """What one block of rows contributes to a sum over all rows, of a loss; see ``rows.kernels``."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "GramsAlongAxes",
     "Hessian",
     "LeastHessian",
+    "LikelyGrams",
     "LossGradient",
     "LossValue",
     "Margin",
@@ -32,6 +34,10 @@ __all__ = [
     "Slope",
     "SmallestRival",
 ]
+
+# Rows count in a Gram matrix that are this share of the mean; where they are more than that share
+# of all, it costs less to take all.
+_COUNTS, _NEARLY_ALL = 0.5, 0.7
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,29 @@ class CurvedGrams(_OfLoss, Sum):
     def __call__(self, block, curvature):
         rows = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
         return np.stack([block.design.gram(column) for column in rows.T])
+
+
+class LikelyGrams(_OfLoss, Sum):
+    """A likeness of :class:`CurvedGrams`, each of the rows that count in it: those that weigh half
+    of the mean or more, or whose part of its trace is as much; no more than a share of all."""
+
+    def __call__(self, block, curvature, share):
+        bends = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
+        squares = block.design.row_squares()
+        most = math.ceil(share * len(bends))
+        return np.stack([_likely_gram(block.design, bent, squares, most) for bent in bends.T])
+
+
+def _likely_gram(design, bent, squares, most):
+    """The Gram matrix of the rows that count, or of so many of these, evenly spaced."""
+    part = bent * squares
+    counts = (bent >= _COUNTS * bent.mean()) | (part >= _COUNTS * part.mean())
+    rows = np.flatnonzero(counts)
+    if len(rows) > most:
+        rows = rows[:: math.ceil(len(rows) / most)]
+    if len(rows) > _NEARLY_ALL * len(bent):
+        return design.gram(bent)
+    return design.take(rows).gram(bent[rows])
 
 
 class GramsAlongAxes(CurvedGrams):

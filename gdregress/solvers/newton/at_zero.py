@@ -1,4 +1,4 @@
-"""The Hessian at zero, kept: one factor of a Gram matrix for all classes."""
+"""The Hessian at zero, one factor for all classes, and the blocks of a later one, one for each."""
 
 import math
 
@@ -9,20 +9,24 @@ from ...rows.design import MAX_COPY_BYTES
 from ..cholesky import AlikeCholesky, ScaledCholesky
 from .hessian import FactoredHessian
 from .kept import LazyMetric
+from .preconditioners import Blocks
 from .steps import QuasiNewton
 
 __all__ = ["AtZeroMetric"]
 
 # The reciprocal condition that a Gram matrix needs.
 _LEAST_RCOND = 1e-10
+_NO_COLUMNS = np.empty(0, dtype=np.intp)
+# How often blocks are made before products take over.
+_MAX_BLOCKS = 8
 # Products that tell whether the decrement is within the tolerance where this metric cannot.
 _TO_CERTIFY = 12.0
 
 
 class AtZeroMetric(LazyMetric):
-    """M is the Hessian at theta = 0 until another metric pays.
+    """M is the Hessian at theta = 0, or the blocks of a later one, until another metric pays.
 
-    There all probabilities are 1/K. With G the Gram matrix of [X 1],
+    At zero all probabilities are 1/K. With G the Gram matrix of [X 1],
 
         H(0) = 1/K (I - 1 1^T / K) kron G + ridge,
 
@@ -32,6 +36,12 @@ class AtZeroMetric(LazyMetric):
     far from the optimum, where steps of Newton go too far, they lower the loss for less. Böhning
     (1992), "Multinomial logistic regression algorithm", steps in half of it, a bound everywhere.
 
+    Nearer to the optimum M becomes the blocks on the diagonal of the Hessian, one of each class, by
+    the rows that count (:class:`~gdregress.solvers.newton.preconditioners.Blocks`). What couples
+    the classes is left to the quasi-Newton steps, which are about as few as in the whole Hessian,
+    at a price that grows with K, not with its square. Blocks bound nothing: where they say that the
+    decrement is within the tolerance, products find out, with the blocks as their preconditioner.
+
     Parameters
     ----------
     framed, pace
@@ -40,15 +50,18 @@ class AtZeroMetric(LazyMetric):
         M.
     """
 
+    _memory = 10  # far out curvature changes: older pairs mislead
+
     def __init__(self, framed, pace, kept):
         super().__init__(framed, pace)
+        self.blocks, self._n_blocks = None, 0
         self._take(kept, np.zeros((framed.shape[0], 1, framed.shape[1])))
 
     @classmethod
     def of(cls, framed, pace):
         """That of an objective, or None where columns are nearly dependent, or too many, or where
         the steps that are kept would take more than copies may."""
-        if QuasiNewton.n_bytes(framed.shape[0] * framed.shape[1]) > MAX_COPY_BYTES:
+        if QuasiNewton.n_bytes(cls._memory, framed.shape[0] * framed.shape[1]) > MAX_COPY_BYTES:
             return None
         kept = _at_zero(framed)
         return None if kept is None else cls(framed, pace, kept)
@@ -56,6 +69,30 @@ class AtZeroMetric(LazyMetric):
     @property
     def _is_at_zero(self):
         return isinstance(self._metric.factor, AlikeCholesky)
+
+    def _renew(self, option, at):
+        if option == "blocks":
+            self._renew_blocks(at)
+        else:
+            super()._renew(option, at)
+
+    def _renew_blocks(self, at):
+        """The blocks at the present theta, in which steps of products would gain no more than those
+        of one pass; not again and again."""
+        self._n_blocks += 1
+        self.blocks = Blocks(at.curvature, self.framed)
+        regular = not self.blocks.is_ill_conditioned
+        factor = BlockFactor(self.blocks, at.theta.shape)
+        self._take(FactoredHessian(factor, regular, regular, _NO_COLUMNS), at.theta)
+        self.gives_up |= self._n_blocks > _MAX_BLOCKS
+        self.pace.options.pop("products", None)
+
+    def certifies(self, theta, gradient, tolerance):
+        """By products, which are to take over, where M is blocks."""
+        if not isinstance(self._metric.factor, BlockFactor):
+            return super().certifies(theta, gradient, tolerance)
+        self.gives_up = self._bound(gradient) <= tolerance
+        return False
 
     def _renewal_pays(self, missing):
         """Products tell what is left, too, where another Hessian costs more than they do."""
@@ -93,3 +130,26 @@ def _at_zero(framed):
         return None
     dead = (dead[:, None] * n_outputs + np.arange(n_outputs)).ravel()
     return FactoredHessian(AlikeCholesky(factor, n_outputs), True, True, dead)
+
+
+class BlockFactor:
+    """The blocks of the classes as a factor of their matrix; see ``cholesky``.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    shape : tuple
+        That of theta.
+    """
+
+    def __init__(self, blocks, shape):
+        self._blocks, self._shape = blocks, shape
+        self.unit = blocks.unit.ravel()
+
+    def solve(self, b):
+        """``M^-1 b`` for b of shape (q,) or (q, k)."""
+        if b.ndim == 1:
+            return self._blocks.solve(b.reshape(self._shape)).ravel()
+        n_features, _, n_outputs = self._shape
+        each = b.reshape(n_features, n_outputs, -1)
+        return self._blocks.solve_each(each).reshape(b.shape)

@@ -46,13 +46,22 @@ from .diagonal import DiagonalMetric
 from .full import FullMetric
 from .kept import LazyMetric, SampledMetric
 from .krylov import KrylovMetric
-from .preconditioners import solves_pay
+from .preconditioners import blocks_cost, solves_pay
 
 __all__ = ["Limits", "Pace", "choose_metric", "newton_metric", "sampled_metric"]
 
 # What a step in a new metric is hoped to divide the decrement by until it is seen: of a sample,
-# of all rows, and by products, of which one step takes about a dozen. At the most; see ``Pace``.
-_HOPE = {"sample": math.log(8.0), "all": math.log(20.0), "products": math.log(20.0) / 12.0}
+# of all rows, in its blocks, and by products, of which one step takes about a dozen. At the most;
+# see ``Pace``.
+_HOPE = {
+    "sample": math.log(8.0),
+    "all": math.log(20.0),
+    "blocks": math.log(2.0),
+    "products": math.log(20.0) / 12.0,
+}
+# Blocks are made if they cost no more passes than this, and where half the logarithm of loss over
+# decrement is this: far out curvature changes too much.
+_WORTH_BLOCKS, _SETTLED = 40.0, 0.5 * math.log(100.0)
 # Steps over which progress is measured.
 _WINDOW = 3
 # Newton's method makes about so many Hessians, lazily so many with so many steps; so many products.
@@ -108,7 +117,8 @@ class Pace:
     A kept Hessian serves the better the nearer to the optimum it is made: far out curvature changes
     on the way (Doikov, Chayti & Jaggi 2023, "Second-order optimization with lazy Hessians"). So no
     step in one made here is hoped to divide the decrement by more than
-    ``(loss / decrement)^(1/2)``, or by 2 where that is less.
+    ``(loss / decrement)^(1/2)``, or by 2 where that is less; and where blocks of one are an option
+    nothing else is tried before the decrement is small beside the loss.
 
     Parameters
     ----------
@@ -153,7 +163,9 @@ class Pace:
 
     def _expected(self, name, here):
         """The rate that another metric is thought to have; no Hessian made here more than that."""
-        hope = _HOPE[name] if name == "products" else min(_HOPE[name], here)
+        if "blocks" in self.options and here < _SETTLED:
+            return 0.0
+        hope = _HOPE[name] if name in {"blocks", "products"} else min(_HOPE[name], here)
         rate, spent = self._shown.get(name, (hope, self._spent))
         return hope if self._spent - spent >= self.options[name] else rate
 
@@ -201,7 +213,11 @@ def choose_metric(framed, limits=_LIMITS):
     if fits and lazy < _WORTH * _expected(every_step, cost.hessian):
         return LazyMetric(framed, Pace({"all": cost.metric}))
     if framed.loss.has_gauge and solves_pay(framed) and type(every_step) is KrylovMetric:
-        options = {"products": 1.0} | ({"all": cost.metric} if fits else {})
+        options, blocks = {"products": 1.0}, blocks_cost(framed)
+        if blocks <= _WORTH_BLOCKS:
+            options["blocks"] = blocks
+        elif fits:
+            options["all"] = cost.metric
         return AtZeroMetric.of(framed, Pace(options)) or every_step
     return every_step
 
@@ -213,6 +229,7 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
     """
     if isinstance(before, FullMetric) and not before.is_lifted:
         return DampedMetric(framed, is_lifted=True)
+    blocks = before.blocks if isinstance(before, AtZeroMetric) else None
     if framed.shape[0] * framed.shape[1] <= limits.parameters:
         if isinstance(before, KrylovMetric) and before.is_outdone:
             return LazyMetric(framed, Pace({"all": costs(framed).metric}))
@@ -222,9 +239,11 @@ def newton_metric(framed, limits=_LIMITS, *, before=None):
             is_first = before is None or isinstance(before, AtZeroMetric)
             may_keep = is_first and framed.loss.self_concordance is not None
             kept = hessian if may_keep else math.inf
-            return KrylovMetric(framed, _NEWTON_HESSIANS * (1.0 + hessian), kept)
+            return KrylovMetric(framed, _NEWTON_HESSIANS * (1.0 + hessian), kept, blocks)
         return DampedMetric(framed) if DampedMetric.suits(framed) else FullMetric(framed)
-    return AmongRowsMetric(framed) if AmongRowsMetric.suits(framed) else KrylovMetric(framed)
+    if AmongRowsMetric.suits(framed):
+        return AmongRowsMetric(framed)
+    return KrylovMetric(framed, begin_with=blocks)
 
 
 def _patience_with_products(framed, limits):

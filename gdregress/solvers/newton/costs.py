@@ -38,6 +38,10 @@ class Costs:
         A factor of one.
     grams_in_products : float
         A Gram matrix of all rows for each output, in products with a Hessian.
+    grams : float
+        The same, in passes.
+    factors : float
+        Factors of these.
     """
 
     hessian: float
@@ -45,6 +49,8 @@ class Costs:
     call: float
     factor: float
     grams_in_products: float
+    grams: float
+    factors: float
 
     @property
     def metric(self):
@@ -79,6 +85,8 @@ def costs(framed):
         call=_CALL / one,
         factor=factor / one,
         grams_in_products=gram / product,
+        grams=n_outputs * n_samples * gram / one,
+        factors=n_outputs * n_features**2 * (9.0 + n_features / 140.0) / one,
     )
 
 

@@ -55,7 +55,7 @@ class LazyMetric:
     is_kept = True
     is_exact = is_saturated = is_blind = is_last_resort = False
     spared = None
-    _longest = 1.7  # gamma of the steps
+    _longest, _memory = 1.7, 20  # of the steps: gamma and pairs
 
     def __init__(self, framed, pace, rows=None, share=1.0):
         self.framed, self.pace = framed, pace
@@ -63,7 +63,7 @@ class LazyMetric:
         self.gives_up = False
         self._n_renewals = 0
         self._metric = self._taken_at = None
-        self._steps = QuasiNewton(None, self._longest)
+        self._steps = QuasiNewton(None, self._longest, self._memory)
         self._singular = SingularDirections(self.rows)
         self._same_rank = rows is None
         # The move from theta' of a row, when it was last asked for: the largest, or of those beside

@@ -59,6 +59,8 @@ class KrylovMetric:
         After so many products it gives up; infinite where the Hessian cannot be factored.
     kept : float, default=inf
         What a Hessian costs that is kept, in passes; infinite where none is to take over.
+    begin_with : object, optional
+        A preconditioner that was made not far from here.
 
     Attributes
     ----------
@@ -70,14 +72,14 @@ class KrylovMetric:
     is_hard = True  # where products were so many, the Hessian is to be factored
     spared = None
 
-    def __init__(self, framed, patience=math.inf, kept=math.inf):
+    def __init__(self, framed, patience=math.inf, kept=math.inf, begin_with=None):
         self.framed, self._kept, self.is_outdone = framed, kept, False
         self._decrement, self._spent, self._n_products = math.inf, 0.0, 0
         self._left, self.gives_up = patience, False
         self.is_suspicious = self.is_blind = False
         self._n_directions = 0
         self._forcing = _Forcing()
-        self._preconditioner = self._bound = None
+        self._preconditioner, self._bound = begin_with, None
         self._is_worn, self._drift = False, 0.0
 
     def look(self, theta):

@@ -32,7 +32,7 @@ from ..cholesky import ScaledCholesky
 from .costs import costs, gram_in_products, solve_in_products
 from .hessian import NEGLIGIBLE
 
-__all__ = ["mean_of_outputs", "preconditioner", "solves_pay"]
+__all__ = ["Blocks", "blocks_cost", "mean_of_outputs", "preconditioner", "solves_pay"]
 
 # The diagonal of a block is lifted by this share of it.
 _LIFT = 1e-8
@@ -42,6 +42,8 @@ _LEFT, _NONE = 1e-6, 1e-10
 # Blocks of the Hessian are made of so many rows for each column, and factored up to so many columns
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
+# Near the optimum this share of the rows counts in a block. What else blocks cost, in passes.
+_COUNT, _BESIDE = 1.0 / 3.0, 3.0
 # A diagonal is still good where the Hessian has changed by about a fifth along the steps.
 _BENDS = 0.1
 # Sparse columns with a ridge depend little on each other: no solves that cost more products.
@@ -59,14 +61,31 @@ def preconditioner(hessian, framed, along=None, before=None):
     `along` is the column of the intercept in H, of one output; `before` is what preconditioned the
     last step of Newton, None at the first.
     """
-    n_features, solves = framed.shape[0], framed.loss.has_gauge and solves_pay(framed)
-    if solves and n_features <= _MAX_BLOCK_COLUMNS:
-        share = min(1.0, _BLOCK_ROWS * n_features / framed.blocks.n_samples)
-        if share * costs(framed).grams_in_products <= _WORTH_BLOCKS:
-            return _Blocks(hessian, framed)
+    solves = framed.loss.has_gauge and solves_pay(framed)
+    if solves and (isinstance(before, Blocks) or _blocks_pay(framed)):
+        return Blocks(hessian, framed)
     if solves and framed.bound.gram is not None:
         return _Gram(hessian, framed, before)
     return _Diagonal(hessian, framed, along, before)
+
+
+def _blocks_pay(framed):
+    """Whether the blocks of the classes are worth what they cost."""
+    if framed.shape[0] > _MAX_BLOCK_COLUMNS:
+        return False
+    return _share_in_blocks(framed, 1.0) * costs(framed).grams_in_products <= _WORTH_BLOCKS
+
+
+def blocks_cost(framed):
+    """The blocks of the classes, in passes, not far from the optimum, and the curvatures, squares
+    and lengths of the rows that they take."""
+    cost = costs(framed)
+    return _BESIDE + _share_in_blocks(framed, _COUNT) * cost.grams + cost.factors
+
+
+def _share_in_blocks(framed, most):
+    """The share of the rows that is in each block, or the most."""
+    return min(most, _BLOCK_ROWS * framed.shape[0] / framed.blocks.n_samples)
 
 
 def solves_pay(framed):
@@ -108,7 +127,7 @@ class _Diagonal(_Preconditioner):
 
     The means of the columns, which the intercepts take up, play no part in this; of sparse columns,
     which nobody can shift, they are most of what makes conjugate gradients slow. Rows weigh in them
-    as they bend the output. The mean over the classes is treated as in :class:`_Blocks`: it is zero
+    as they bend the output. The mean over the classes is treated as in :class:`Blocks`: it is zero
     in a gradient, and a diagonal that differs from class to class would make one.
 
     Where columns outnumber the rows and all have a ridge, H is the ridge but on the span of the m
@@ -179,8 +198,8 @@ def _quotient(a, b):
     return np.divide(a, b, out=np.zeros_like(a), where=b > 0.0)
 
 
-class _Blocks(_Preconditioner):
-    """The blocks of the softmax Hessian on its diagonal, one of each class.
+class Blocks(_Preconditioner):
+    """The blocks of the softmax Hessian on its diagonal, one of each class, or likenesses.
 
     ``H_kk = 1/S [X 1]^T diag(s p_k (1 - p_k)) [X 1]`` plus the penalty knows the units of the
     columns and how they depend on each other. What couples the classes is left to the iteration.
@@ -195,7 +214,20 @@ class _Blocks(_Preconditioner):
         blocks = hessian.output_blocks()
         self._gauge = _gauge(framed, np.einsum("kjj->j", blocks))
         self._factors = [_positive(block) for block in blocks]
-        self.is_ill_conditioned = min(factor.rcond for factor in self._factors) < 10.0 * _LIFT
+        self.is_ill_conditioned = not all(f.is_regular(10.0 * _LIFT) for f in self._factors)
+
+    @property
+    def unit(self):
+        """The roots of the diagonals, of the shape of theta."""
+        return np.stack([factor.unit for factor in self._factors], axis=1)[:, None]
+
+    def solve_each(self, r):
+        """``P^-1 r`` of each r of several, (n_features + 1, n_outputs, n)."""
+        mean, z = r.mean(axis=1), np.empty_like(r)
+        for k, factor in enumerate(self._factors):
+            z[:, k] = factor.solve(r[:, k] - mean)
+        z += (self._gauge[:, None] * mean - z.mean(axis=1))[:, None]
+        return z
 
     def apart(self, r):
         z = np.empty_like(r)
@@ -225,7 +257,7 @@ class _Gram(_Preconditioner):
     (a two-level preconditioner; Tang, Nabben, Vuik & Erlangga 2009, "Comparison of two-level
     preconditioners derived from deflation, domain decomposition and multigrid methods"). The first
     part leaves W alone, and both are positive semi-definite whatever W is. The mean over the
-    classes is treated as in :class:`_Blocks`.
+    classes is treated as in :class:`Blocks`.
     """
 
     lasts, bears = 0, 0.0

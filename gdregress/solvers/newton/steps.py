@@ -15,8 +15,6 @@ _MAX_HALVINGS = 30
 _GOOD_PART, _LONGEST = 0.03, 3.0
 # Above so many roundings of the loss a tolerance is loose.
 _LOOSE = 1e6
-# The pairs that quasi-Newton steps remember.
-_MEMORY = 20
 # A column of which a penalty has more than this share of the curvature is held by it alone.
 _ALONE = 0.999
 
@@ -96,17 +94,17 @@ class QuasiNewton:
         (0  d)    = (0            1 / d).
     """
 
-    def __init__(self, factor, longest=1.0):
-        self._factor, self._longest, self._n_pairs = factor, longest, 0
+    def __init__(self, factor, longest=1.0, memory=20):
+        self._factor, self._longest, self._memory, self._n_pairs = factor, longest, memory, 0
         self._held = None  # 1 / M_jj of the columns that a penalty holds alone, and 0
         # S, Y and V, R^-1 and Y V^T, and D, once there is a pair.
         self._pairs = self._products = self._diagonal = None
         self._gradient = self._solved = None
 
     @staticmethod
-    def n_bytes(size):
-        """What the pairs of so many unknowns take, and what M makes of them."""
-        return 3 * _MEMORY * 8 * size
+    def n_bytes(memory, size):
+        """What so many pairs of so many unknowns take, and what M makes of them."""
+        return 3 * memory * 8 * size
 
     @property
     def factor(self):
@@ -154,9 +152,10 @@ class QuasiNewton:
         if not d > 0.0:
             return
         if self._pairs is None:
-            self._pairs = np.empty((3, _MEMORY, len(s)))
-            self._products, self._diagonal = np.zeros((2, _MEMORY, _MEMORY)), np.empty(_MEMORY)
-        if self._n_pairs == _MEMORY:
+            n = self._memory
+            self._pairs = np.empty((3, n, len(s)))
+            self._products, self._diagonal = np.zeros((2, n, n)), np.empty(n)
+        if self._n_pairs == self._memory:
             self._pairs[:, :-1] = self._pairs[:, 1:].copy()
             self._products[:, :-1, :-1] = self._products[:, 1:, 1:].copy()
             self._diagonal[:-1] = self._diagonal[1:].copy()
