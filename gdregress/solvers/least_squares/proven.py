@@ -61,7 +61,9 @@ class ProvenBasis:
         self.rank = int(rank)
         self._basis, self._others = np.split(varying[pivots - 1], [self.rank])
         self._triangle = np.triu(triangle[: self.rank, : self.rank])
-        self.dependent = np.setdiff1d(np.arange(len(self.unit)), self._basis)
+        depends = np.ones(len(self.unit), dtype=bool)
+        depends[self._basis] = False
+        self.dependent = np.flatnonzero(depends)
         try:
             self._factor = ScaledCholesky(self._gram(self._basis))
         except linalg.LinAlgError:
