@@ -103,9 +103,10 @@ class Frame:
         if self.is_identity:
             return theta
         inside = theta.copy()
-        inside[:-1] *= self.scale[:, None, None]
+        if self.is_scaled:
+            inside[:-1] *= self.scale[:, None, None]
         if self.is_shifted:
-            inside[-1] += np.einsum("j,jmk->mk", self.shift, theta[:-1])
+            inside[-1] += self._moved(theta)
         return inside
 
     def leave(self, theta):
@@ -113,10 +114,15 @@ class Frame:
         if self.is_identity:
             return theta
         outside = theta.copy()
-        outside[:-1] /= self.scale[:, None, None]
+        if self.is_scaled:
+            outside[:-1] /= self.scale[:, None, None]
         if self.is_shifted:
-            outside[-1] -= np.einsum("j,jmk->mk", self.shift, outside[:-1])
+            outside[-1] -= self._moved(outside)
         return outside
+
+    def _moved(self, theta):
+        """``c^T w`` of every model and output, w of the original columns."""
+        return np.dot(self.shift, theta[:-1].reshape(self.n_columns, -1)).reshape(theta.shape[1:])
 
     def gradient_inside(self, gradient):
         """Gradient by theta of the original columns -> gradient by theta of the frame."""
@@ -125,7 +131,8 @@ class Frame:
         inside = gradient.copy()
         if self.is_shifted:
             inside[:-1] -= self.shift[:, None, None] * gradient[-1]
-        inside[:-1] /= self.scale[:, None, None]
+        if self.is_scaled:
+            inside[:-1] /= self.scale[:, None, None]
         return inside
 
     def gradient_outside(self, gradient):
@@ -133,7 +140,8 @@ class Frame:
         if self.is_identity:
             return gradient
         outside = gradient.copy()
-        outside[:-1] *= self.scale[:, None, None]
+        if self.is_scaled:
+            outside[:-1] *= self.scale[:, None, None]
         if self.is_shifted:
             outside[:-1] += self.shift[:, None, None] * gradient[-1]
         return outside
