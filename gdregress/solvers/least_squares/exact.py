@@ -36,6 +36,10 @@ class Limits:
         Multiplications of sparse products, some tens of seconds.
     rows : int
         Rows whose Gram matrix is formed.
+    wide : float
+        Of rows that store zeros, only where the columns are so many times as many.
+    proof : float
+        Multiplications of a triangle that take no longer than a proof from the rows.
     lsmr_steps : int
         Steps that LSMR gets however little they may cost.
     """
@@ -45,6 +49,8 @@ class Limits:
     dense_work: float = 2e11
     work: float = 2e10
     rows: int = 4096
+    wide: float = 2.0
+    proof: float = 2e5
     lsmr_steps: int = 20
 
 
@@ -79,8 +85,8 @@ class _Problem:
 
     @property
     def has_few_rows(self):
-        """Whether a matrix of dense rows is less than they are, and its rank never that of X."""
-        is_wide = self.n_features > self.n_samples
+        """Whether a matrix of the rows is much less than they are; its rank is never that of X."""
+        is_wide = self.n_features >= self.limits.wide * self.n_samples
         return not self.has_many and is_wide and self.among_rows < np.inf
 
     @cached_property
@@ -167,7 +173,7 @@ WAYS = (
     ),
     Way(
         "normal equations, for the rows prove that some columns depend on the others",
-        lambda of: of.is_tall and of.has_gram,
+        lambda of: of.is_tall and of.has_gram and of.factoring > of.limits.proof,
         lambda of: equations_of_basis(of.objective, of.moments),
     ),
     Way(
