@@ -43,7 +43,7 @@ _LEFT, _NONE = 1e-6, 1e-10
 # where they cost less than so many products.
 _BLOCK_ROWS, _MAX_BLOCK_COLUMNS, _WORTH_BLOCKS = 20, 1024, 25.0
 # Near the optimum this share of the rows counts in a block. What else blocks cost, in passes.
-_COUNT, _BESIDE = 1.0 / 3.0, 3.0
+_COUNT, _BESIDE = 1.0 / 3.0, 6.0
 # A diagonal is still good where the Hessian has changed by about a fifth along the steps.
 _BENDS = 0.1
 # Sparse columns with a ridge depend little on each other: no solves that cost more products.
