@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*(has rank|are constant or combinations)"),
 ]
 SHAPES = {"tall": (40, 4), "wide": (6, 9)}
-WAYS = ["dense", "triangle", "sparse", "LSMR", "rows", "stream"]
+WAYS = ["dense", "triangle", "proof", "matrix", "sparse", "LSMR", "rows", "stream"]
 UNITS = [1e-300, 1e-150, 1.0, 1e60, 1e150, 1e300]
 
 
@@ -24,11 +24,16 @@ def fit(monkeypatch):
     """Fits in one of the ways that exact least squares can go."""
 
     def fit(way, model, X, y, weight=None):
-        columns, rows = 1 if way in ("LSMR", "rows") else 2000, 4096 if way == "rows" else 0
-        monkeypatch.setattr(exact, "LIMITS", exact.Limits(sparse_columns=columns, rows=rows))
+        limits = exact.Limits(
+            sparse_columns=1 if way in ("LSMR", "rows") else 2000,
+            rows=4096 if way in ("matrix", "rows") else 0,
+            wide=1.0,
+            proof=0.0 if way == "proof" else np.inf,
+        )
+        monkeypatch.setattr(exact, "LIMITS", limits)
         model.set_params(solver="lstsq" if way == "triangle" else "auto")
         if way != "stream":
-            X = X if way in ("dense", "triangle") else sparse.csr_matrix(X)
+            X = sparse.csr_matrix(X) if way in ("sparse", "LSMR", "rows") else X
             return model.fit(X, y, weight)
         for rows in (slice(None, len(X) // 2), slice(len(X) // 2, None)):
             model.partial_fit(X[rows], y[rows], None if weight is None else weight[rows])

@@ -46,21 +46,26 @@ def normal_equations(objective, moments):
 
 def equations_of_basis(objective, moments):
     """The same where the rows prove that some columns depend on the others, else None: with a
-    ridge of all columns, without of a basis among them, from where it goes to the minimum norm."""
+    ridge of all columns, without of a basis among them.
+
+    Of what fits alike both mean the shortest: rounding decides in a Gram matrix.
+    """
     hessian, cholesky = _factored(objective, moments)
     if cholesky is None and objective.penalty.l2:
         return None
     basis = _proven_basis(objective, moments)
     if basis is None:
         return None
-    solved = {"solver": "normal_equations", "rank": basis.rank, "condition": np.inf}
-    solved["dependent"] = basis.dependent
-    if cholesky is not None:
-        moments, found = _by_equations(objective, moments, cholesky, hessian)
-        return _solution(moments, **found, **solved)
-    moments, found = _by_equations(objective, moments, basis, hessian)
-    coef = basis.shortest(found["theta"][:-1, 0])
-    return _of_coefficients(objective.in_frame(moments.frame), moments, coef, **solved)
+    moments, found = _by_equations(objective, moments, cholesky or basis, hessian)
+    return _of_coefficients(
+        objective.in_frame(moments.frame),
+        moments,
+        basis.shortest(found["theta"][:-1, 0]),
+        solver="normal_equations",
+        rank=basis.rank,
+        condition=np.inf,
+        dependent=basis.dependent,
+    )
 
 
 def _factored(objective, moments):

@@ -25,7 +25,8 @@ from .triangle import minimum_norm, without_rounding
 
 __all__ = ["ProvenBasis"]
 
-_MAX_LOOKS = 2
+# Some rows may tell that E is more than rounding of a first T, and so many looks at all of them do.
+_SAMPLE_ROWS, _MARGIN, _MAX_LOOKS = 256, 100.0 * np.finfo(np.float64).eps, 2
 
 
 class ProvenBasis:
@@ -82,23 +83,33 @@ class ProvenBasis:
 
         The largest singular value of A is at least the length of a column.
         """
-        moments, basis, others = self._moments, self._basis, self._others
-        blocks = self._objective.blocks.in_frame(moments.frame)
+        blocks = self._objective.blocks.in_frame(self._moments.frame)
         threshold = rank_threshold(blocks.n_samples, len(self.unit))
+        T = self._factor.solve(self._gram(self._others) / self.unit[self._others])
+        if not len(self._others):  # but for constant columns all are in the basis
+            return T
+        some = blocks.sample(_SAMPLE_ROWS)
+        _, length = self._left(T, lambda kernel, theta: kernel(some, theta))
+        if length > threshold + _MARGIN / self.rcond:
+            return None
+        for _ in range(_MAX_LOOKS):
+            gradient, length = self._left(T, blocks.reduce)
+            T = T + self._factor.solve(gradient)
+            if length <= threshold:
+                T = T * self.unit[self._basis, None]
+                return without_rounding(self._triangle, T, threshold)
+        return None
+
+    def _left(self, T, reduce):
+        """``A_B^T E / S`` and ``|E|``, of others of unit length and a basis of the frame."""
+        moments, basis, others = self._moments, self._basis, self._others
         theta = np.zeros((len(self.unit) + 1, 1, len(others)))
         theta[others, 0, np.arange(len(others))] = 1.0 / self.unit[others]
-        T = self._factor.solve(self._gram(others) / self.unit[others])
-        if not len(others):  # but for constant columns all are in the basis
-            return T
-        for _ in range(_MAX_LOOKS):
-            theta[basis, 0] = -T
-            theta[-1, 0] = -moments.mean_x @ theta[:-1, 0]
-            product, squares = blocks.reduce(ProductAndSquares(), theta)
-            centred = product[:-1, 0] - np.outer(moments.mean_x, product[-1, 0])
-            T = T + self._factor.solve(centred[basis] / moments.total_weight)
-            if math.sqrt(squares.sum() / moments.total_weight) <= threshold:
-                return without_rounding(self._triangle, T * self.unit[basis, None], threshold)
-        return None
+        theta[basis, 0] = -T
+        theta[-1, 0] = -moments.mean_x @ theta[:-1, 0]
+        product, squares = reduce(ProductAndSquares(), theta)
+        product = product[basis, 0] - np.outer(moments.mean_x[basis], product[-1, 0])
+        return product / moments.total_weight, math.sqrt(squares.sum() / moments.total_weight)
 
     def solve(self, b):
         """``H^-1 b`` of the basis, for b of shape (p, k); zeros beside it."""
@@ -115,8 +126,8 @@ class ProvenBasis:
         return of_all
 
     def shortest(self, coef):
-        """The coefficients with the fitted values of these of the basis that are shortest in the
-        original units, shape (p, K), both in the frame."""
+        """The coefficients with the fitted values of these that are shortest in the original units,
+        shape (p, K), both in the frame."""
         scale = self._moments.frame.scale
-        c = (coef * self.unit[:, None])[self._basis]
-        return minimum_norm(self._of_all, self.unit * scale, c) * scale[:, None]
+        of_basis = self._of_all @ (coef * self.unit[:, None])
+        return minimum_norm(self._of_all, self.unit * scale, of_basis) * scale[:, None]
