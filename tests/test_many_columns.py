@@ -139,7 +139,7 @@ def test_a_large_column_does_not_blur_the_others(go, shape, way):
         assert_relative(found.coef_[1:], expected[1:], 1e-8)
     else:
         fitted = X @ found.coef_ + found.intercept_
-        assert_relative(fitted, y, 1e-12)
+        assert_relative(fitted, y, 1e-11)  # the rounding of numbers 1e5 times the others
 
 
 @each_way
