@@ -198,7 +198,7 @@ def test_hessian_its_products_and_its_diagonal(layout, weighted, frame_name, nam
     assert_reduces_to(diagonal, of_loss.CurvedSquares(loss), X, None, weight, curved, frame=frame)
     k = kind.n_outputs
     grams = np.stack([hessian[i::k, i::k] for i in range(k)])
-    assert_reduces_to(grams, of_loss.CurvedGrams(loss), X, None, weight, curved, frame=frame)
+    assert_reduces_to(grams, of_loss.GramsAlongAxes(loss), X, None, weight, curved, frame=frame)
     value, gradient = total * plain.loss(theta[:, 0]), total * plain.gradient(theta[:, 0])
     expected = np.array([value]), gradient[:, None], hessian
     assert_reduces_to(expected, of_loss.Expansion(loss), X, y, weight, theta, frame=frame)

@@ -16,7 +16,6 @@ __all__ = [
     "BatchValue",
     "ConjugateValue",
     "CurvedExpansion",
-    "CurvedGrams",
     "CurvedIntercepts",
     "CurvedProduct",
     "CurvedSquares",
@@ -177,9 +176,9 @@ class CurvedIntercepts(_OfLoss, Sum):
         return self.loss.hessian(ones, curvature, block.sample_weight)
 
 
-class CurvedGrams(_OfLoss, Sum):
+class GramsAlongAxes(_OfLoss, Sum):
     """The blocks of the Hessian on its diagonal, (n_outputs, n_features + 1, n_features + 1), of
-    one model."""
+    one model; of all rows, which are given along a few axes."""
 
     def __call__(self, block, curvature):
         rows = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
@@ -187,8 +186,8 @@ class CurvedGrams(_OfLoss, Sum):
 
 
 class LikelyGrams(_OfLoss, Sum):
-    """A likeness of :class:`CurvedGrams`, each of the rows that count in it: those that weigh half
-    of the mean or more, or whose part of its trace is as much; no more than a share of all."""
+    """Likenesses of these blocks, each of the rows that count in it: those that weigh half of the
+    mean or more, or whose part of its trace is as much; no more than a share of all."""
 
     def __call__(self, block, curvature, share):
         bends = weigh(self.loss.curvature_diagonal(curvature)[:, 0], block.sample_weight)
@@ -207,10 +206,6 @@ def _likely_gram(design, bent, squares, most):
     if len(rows) > _NEARLY_ALL * len(bent):
         return design.gram(bent)
     return design.take(rows).gram(bent[rows])
-
-
-class GramsAlongAxes(CurvedGrams):
-    """The same of rows that are given along a few axes: what it costs is another thing."""
 
 
 class Margin(_OfLoss):

@@ -85,7 +85,7 @@ class _Problem:
 
     @property
     def has_few_rows(self):
-        """Whether a matrix of the rows is much less than they are; its rank is never that of X."""
+        """Whether the matrix of the rows is much smaller than they are."""
         is_wide = self.n_features >= self.limits.wide * self.n_samples
         return not self.has_many and is_wide and self.among_rows < np.inf
 
