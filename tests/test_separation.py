@@ -356,6 +356,26 @@ def test_what_is_too_large_is_not_asked():
     assert separation_near(design.objective(), theta).kind == "undecided"
 
 
+def test_a_programme_is_not_asked_again_for_what_it_knows(monkeypatch):
+    """Pairs that it violates by its tolerance are the same each time."""
+    asked = []
+
+    def inexact(cost, *, A_ub, **options):
+        solution = linprog(cost, A_ub=A_ub, **options)
+        rows = A_ub.toarray() if sparse.issparse(A_ub) else A_ub
+        nearest = rows[np.argmax(rows @ solution.x)]
+        solution.x = solution.x + 1e-5 * nearest / (nearest @ nearest)
+        asked.append(len(rows))
+        return solution
+
+    monkeypatch.setattr("gdregress.solvers.newton.separation.linprog", inexact)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 3)), rng.integers(0, 2, 300)
+    X[:, 2] = (y == 1) & (rng.random(300) < 0.3)
+    assert separation(Design(X, y).objective()).kind == "undecided"
+    assert len(asked) == len(set(asked)) < 20
+
+
 # What is said
 
 

@@ -199,19 +199,23 @@ def _widest(pairs, remaining):
 
     Zero where there are none; None where that was not found out. The constraints are generated: a
     programme over some pairs bounds that over all, and the pairs that its solution violates most
-    are added until none is.
+    are added until none is, or none that it does not know: it is as good as its tolerance then.
     """
     total = pairs.total(remaining)
     total /= np.abs(total).max(initial=0.0) or 1.0
-    unknowns, matrix = np.sign(total), None
+    unknowns, matrix, known = np.sign(total), None, np.zeros(remaining.size, dtype=bool)
     for _ in range(_MAX_ROUNDS):
         margins = np.where(remaining, pairs.margins(unknowns), np.inf).ravel()
         violated = np.flatnonzero(margins < -0.01 * _POSITIVE)
         if not len(violated):
             return unknowns
+        violated = violated[~known[violated]]
+        if not len(violated):
+            return None
         most = 2 * pairs.n_unknowns + 100
         if len(violated) > most:
             violated = violated[np.argpartition(margins[violated], most)[:most]]
+        known[violated] = True
         rows = pairs.constraints(np.sort(violated))
         matrix = rows if matrix is None else stacked(matrix, rows)
         programme = linprog(
